@@ -1,0 +1,208 @@
+"""The `netwarden` command. Parses, calls one function, prints; heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from netwarden import __version__, logs
+from netwarden.errors import NetwardenError
+from netwarden.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from netwarden.sources.store import BundleEntry
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Network intrusion detection you can audit.")
+data = typer.Typer(no_args_is_help=True, help="Public datasets: where they are, what they cost, how to get them.")
+schema = typer.Typer(no_args_is_help=True, help="Dataset schemas.")
+models = typer.Typer(no_args_is_help=True, help="Registered bundles: champion, challengers, history.")
+bundle = typer.Typer(no_args_is_help=True, help="Detector bundles.")
+track = typer.Typer(no_args_is_help=True, help="Experiment tracking.")
+dagshub = typer.Typer(no_args_is_help=True, help="DagsHub as tracking server and DVC remote.")
+for name, group in (
+    ("data", data),
+    ("schema", schema),
+    ("models", models),
+    ("bundle", bundle),
+    ("track", track),
+    ("dagshub", dagshub),
+):
+    app.add_typer(group, name=name)
+
+
+def main() -> None:
+    """Run the command line; errors of ours are one line on standard error and exit code 1."""
+    try:
+        app()
+    except NetwardenError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _settings() -> Settings:
+    settings = load_settings()
+    logs.configure(settings.log_level, settings.log_format)
+    for warning in settings.warnings:
+        logs.get("netwarden.settings").warning(warning)
+    return settings
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+@app.command()
+def etl(
+    paths: Annotated[list[Path] | None, typer.Argument(help="CSV files or folders (plain or .gz)")] = None,
+    dataset: Annotated[str, typer.Option(help="Dataset name; a public one is found under NETWARDEN_DATA")] = "",
+    schema: Annotated[str, typer.Option(help="Schema id or YAML path; guessed from the columns if not given")] = "",
+    labels: Annotated[Path | None, typer.Option(help="Second file that holds the labels, row by row")] = None,
+) -> None:
+    """Move flow tables into the store: checked, idempotent, resumable."""
+    from netwarden.sources.etl import run_etl
+
+    print(run_etl(_settings(), paths or [], dataset=dataset, schema=schema, labels=labels))
+
+
+@data.command("list")
+def data_list() -> None:
+    """Show public datasets with address, licence and size."""
+    from netwarden.sources.datasets import describe_all
+
+    print(describe_all(_settings()))
+
+
+@data.command("get")
+def data_get(name: str) -> None:
+    """Download a dataset, or say where to put it by hand."""
+    from netwarden.sources.datasets import fetch
+
+    print(fetch(_settings(), name))
+
+
+@schema.command("draft")
+def schema_draft(
+    file: Path,
+    label: Annotated[str, typer.Option(help="Column that holds the label")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="YAML to write; default schema/NAME.yaml")
+    ] = None,
+) -> None:
+    """Write a first schema for a dataset nobody here has seen."""
+    from netwarden.sources.draft import draft_schema
+
+    print(draft_schema(_settings(), file, label=label, output=output))
+
+
+@app.command()
+def batch(
+    source: Path,
+    target: Path,
+    schema: Annotated[str, typer.Option(help="Schema id; default: the champion's")] = "",
+    bundle: Annotated[str, typer.Option(help="Bundle id or folder; default: champion")] = "champion",
+) -> None:
+    """Score a file of flows into Parquet, CSV or JSON lines."""
+    from netwarden.scoring.batch import score_file
+
+    print(score_file(_settings(), source, target, schema_id=schema, bundle=bundle))
+
+
+@bundle.command("verify")
+def bundle_verify(folder: Path) -> None:
+    """Check hashes, format and contract of a bundle folder."""
+    from netwarden.detectors.bundle import load_bundle
+
+    print(load_bundle(folder).describe())
+
+
+@models.command("list")
+def models_list(schema: Annotated[str, typer.Option(help="Only this schema's")] = "") -> None:
+    """Show bundles, newest first; the champion of each schema is marked."""
+    from netwarden.sources.connect import open_registry
+
+    registry = open_registry(_settings())
+    for entry in registry.entries(schema or None):
+        champion = registry.champion(entry.schema_id)
+        mark = "champion " if champion and champion.bundle_id == entry.bundle_id else "challenger"
+        print(f"{mark:10} {entry.bundle_id} {entry.schema_id} {entry.registered_at:%Y-%m-%d %H:%M} {entry.validation}")
+
+
+@models.command("promote")
+def models_promote(bundle_id: str, reason: Annotated[str, typer.Option(help="Kept in the history")]) -> None:
+    """Make a bundle its schema's champion."""
+    from netwarden.sources.connect import open_registry
+
+    settings = _settings()
+    _mirror(settings, open_registry(settings).promote(bundle_id, who=_user(), why=reason))
+
+
+@models.command("rollback")
+def models_rollback(schema: str, reason: Annotated[str, typer.Option(help="Kept in the history")]) -> None:
+    """Make the champion before the present one champion again."""
+    from netwarden.sources.connect import open_registry
+
+    settings = _settings()
+    _mirror(settings, open_registry(settings).rollback(schema, who=_user(), why=reason))
+
+
+def _mirror(settings: Settings, entry: BundleEntry) -> None:
+    from netwarden.training.tracking import mirror_champion
+
+    mirror_champion(settings, entry)
+    print(f"champion of {entry.schema_id}: {entry.bundle_id}")
+
+
+def _user() -> str:
+    import getpass
+
+    return getpass.getuser()
+
+
+@app.command()
+def restore(bundle_id: str) -> None:
+    """Bring a bundle back from the backup and verify it."""
+    from netwarden.scoring.model import restore_bundle
+
+    print(restore_bundle(_settings(), bundle_id))
+
+
+@track.command("sync")
+def track_sync() -> None:
+    """Upload runs that were kept locally while the tracking server was away."""
+    from netwarden.training.tracking import sync
+
+    print(sync(_settings()))
+
+
+@dagshub.command("connect")
+def dagshub_connect(repo: Annotated[str, typer.Argument(help="OWNER/REPO")]) -> None:
+    """Set up MLflow and the DVC remote on DagsHub, and verify with a real request."""
+    from netwarden.training.tracking import connect
+
+    print(connect(_settings(), repo))
+
+
+@app.command()
+def doctor() -> None:
+    """Check each address, credential and permission, and say what to do."""
+    from netwarden.doctor import examine
+
+    report = examine(_settings())
+    print(report)
+    raise typer.Exit(0 if report.healthy else 1)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to bind")] = "",
+    port: Annotated[int, typer.Option(help="Port to bind")] = 0,
+) -> None:
+    """Serve the portal and the JSON API."""
+    from netwarden.portal.app import serve as run
+
+    run(_settings(), host=host, port=port)

@@ -1,0 +1,1 @@
+"""Matrix to score: detector kinds, threshold and the bundle they ship in."""

@@ -1,0 +1,1 @@
+"""Metrics, splits and protocols: which rows, and how good."""

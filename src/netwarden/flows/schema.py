@@ -1,0 +1,235 @@
+"""A dataset is a YAML file: columns, types, units, ranges, labels and how to split."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from netwarden.errors import SchemaError
+
+ColumnType = Literal["int", "float", "string", "ip", "time"]
+Role = Literal["feature", "identifier", "time", "label", "leak"]
+
+# Columns that Netwarden adds to every stored flow table; no schema may use these names.
+ROW_ID, LABEL, FAMILY, SPLIT, SOURCE_FILE, SOURCE_LINE = (
+    "row_id",
+    "label",
+    "family",
+    "split",
+    "source_file",
+    "source_line",
+)
+RESERVED = (ROW_ID, LABEL, FAMILY, SPLIT, SOURCE_FILE, SOURCE_LINE)
+
+# Factor from the first unit to the second.
+_FACTORS = {
+    ("s", "us"): 1e6,
+    ("ms", "us"): 1e3,
+    ("ns", "us"): 1e-3,
+    ("us", "s"): 1e-6,
+    ("ms", "s"): 1e-3,
+    ("kB", "bytes"): 1e3,
+}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Alias(_Frozen):
+    """Another spelling of a column, and its unit there if it differs."""
+
+    name: str
+    unit: str = ""
+
+
+def _as_aliases(value: Any) -> Any:
+    return [{"name": item} if isinstance(item, str) else item for item in value or []]
+
+
+class TimeFormat(_Frozen):
+    """How a time column is written.
+
+    `formats` are tried in order: strptime patterns, or `epoch_s`, `epoch_ms`, `epoch_us`. `zone` applies where the
+    text names none (IANA name or ±HH:MM). `pm_before`: hours below it are afternoon, for 12-hour clocks written
+    without AM/PM.
+    """
+
+    formats: tuple[str, ...]
+    zone: str = "UTC"
+    pm_before: int = Field(0, ge=0, le=12)
+
+
+class Column(_Frozen):
+    """One column: what it is called, what it holds and what may be done with it."""
+
+    name: str
+    type: ColumnType
+    role: Role = "feature"
+    unit: str = ""
+    meaning: str = ""
+    aliases: Annotated[tuple[Alias, ...], BeforeValidator(_as_aliases)] = ()
+    range: tuple[float | None, float | None] = (None, None)
+    categories: tuple[str, ...] = ()
+    open: bool = Field(False, description="Categories seen in training are learned; new ones are mapped and counted")
+    missing: Literal["keep", "refuse"] = "keep"
+    infinite: Literal["missing", "refuse"] = "missing"
+    sentinels: tuple[float, ...] = Field((), description="Values that mean: not observed; stored as missing")
+    optional: bool = Field(False, description="A file without this column is still of this schema (never a feature)")
+    stable: bool = Field(True, description="Same in every build of the tool that makes it")
+    time: TimeFormat | None = None
+
+    @property
+    def categorical(self) -> bool:
+        return self.type in ("string", "ip") and self.role == "feature"
+
+    def factor(self, alias_unit: str) -> float:
+        """Multiplier that turns values in an alias's unit into this column's unit."""
+        if alias_unit in ("", self.unit):
+            return 1.0
+        try:
+            return _FACTORS[(alias_unit, self.unit)]
+        except KeyError:
+            raise SchemaError(f"column {self.name!r}: no conversion from {alias_unit!r} to {self.unit!r}") from None
+
+
+class LabelRule(_Frozen):
+    """How truth is written in this dataset.
+
+    `binary`: only benign or attack is known, so the family head stays off. `families` adds attack names that
+    schema/families.yaml does not know.
+    """
+
+    benign: tuple[str, ...] = ()
+    binary: bool = False
+    attack: tuple[str, ...] = Field((), description="Spellings that mean attack, where binary")
+    families: dict[str, str] = Field(default_factory=dict)
+    unknown: Literal["refuse", "other"] = Field("refuse", description="other: keep it as family `other`")
+
+
+class SplitPolicy(_Frozen):
+    """Which rows test.
+
+    `official`: a file-name pattern per split. `time`: the last share of the time span, by the time column.
+    `grouped_random`: a seeded draw in which rows of equal content stay on one side.
+    """
+
+    policy: Literal["official", "time", "grouped_random"] = "grouped_random"
+    files: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="split → file name patterns (fnmatch)")
+
+
+class FileFormat(_Frozen):
+    """How the dataset's files are written, where CSV defaults do not fit."""
+
+    header: bool = True
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    comment: str = ""
+    missing: tuple[str, ...] = ("", "NaN", "nan", "null", "NULL", "-")
+
+
+class Origin(_Frozen):
+    """Where a dataset comes from."""
+
+    url: str = ""
+    licence: str = ""
+    citation: str = ""
+
+
+class FlowSchema(_Frozen):
+    """One kind of flow table. Build with `load_schema`."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str = ""
+    origin: Origin = Origin()
+    file: FileFormat = FileFormat()
+    columns: tuple[Column, ...]
+    ignore: tuple[str, ...] = Field((), description="File columns known and dropped on purpose")
+    label: LabelRule = LabelRule()
+    split: SplitPolicy = SplitPolicy()
+    duplicates: Literal["drop", "keep"] = "drop"
+    faults: dict[str, int] = Field(default_factory=dict, description="Known faults and their number; only more fails")
+    meter_mode: str = Field("", description="Flow meter mode of the files, where a meter of ours can make such flows")
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> FlowSchema:
+        names = [column.name for column in self.columns]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        taken = sorted(set(names) & set(RESERVED))
+        if twice or taken:
+            raise ValueError(f"columns named twice {twice}, or with reserved names {taken}")
+        if sum(column.role == "label" for column in self.columns) > 1:
+            raise ValueError("more than one column has the role label")
+        return self
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        """Columns a detector may use, in schema order: the order of a `.npy` upload."""
+        return self._with_role("feature")
+
+    @property
+    def label_column(self) -> Column | None:
+        return next(iter(self._with_role("label")), None)
+
+    @property
+    def time_column(self) -> Column | None:
+        return next(iter(self._with_role("time")), None)
+
+    @property
+    def stored(self) -> tuple[Column, ...]:
+        """Columns the store keeps as they are: all but the label, which becomes `label` and `family`."""
+        return tuple(column for column in self.columns if column.role != "label")
+
+    def column(self, name: str) -> Column:
+        """Column of a canonical name. Raises SchemaError."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise SchemaError(f"schema {self.id} has no column {name!r}")
+
+    def contract_hash(self) -> str:
+        """Hash of what a bundle depends on: feature names, types, units and categories, in order."""
+        facts = [(c.name, c.type, c.unit, c.categories, c.open) for c in self.features]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def _with_role(self, role: Role) -> tuple[Column, ...]:
+        return tuple(column for column in self.columns if column.role == role)
+
+
+def load_schema(name: str, folder: Path) -> FlowSchema:
+    """Schema by id (`folder/ID.yaml`) or by path.
+
+    Raises SchemaError that names the file, the key and what is known instead.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    if not path.exists():
+        raise SchemaError(
+            f"no schema {name!r}: {path} does not exist; known: {', '.join(schema_ids(folder)) or 'none'}"
+        )
+    return _load(path.resolve(), path.stat().st_mtime_ns)
+
+
+def schema_ids(folder: Path) -> list[str]:
+    """Ids of the schemas in a folder."""
+    return sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "families")
+
+
+@lru_cache(maxsize=32)
+def _load(path: Path, _stamp: int) -> FlowSchema:
+    try:
+        return FlowSchema.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise SchemaError(f"{path} is not YAML: {error}") from None
+    except ValidationError as error:
+        raise SchemaError(f"{path}: {_faults(error.errors(include_url=False, include_input=False))}") from None
+
+
+def _faults(errors: Iterable[Any]) -> str:
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in errors)

@@ -1,0 +1,330 @@
+"""Params (what changes a model) and Settings (what changes a deployment); the only reader of both."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from netwarden.errors import ConfigError
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+# --- Params: params.json, one section per stage -----------------------------------------------------------
+
+
+class IngestParams(_Frozen):
+    dataset: str = Field("nsl_kdd", description="Dataset name in the store, as ETL wrote it")
+    schema_id: str = Field("", description="Schema to read it with; empty: the one its manifest names")
+
+
+class ValidateParams(_Frozen):
+    max_missing_share: float = Field(0.2, ge=0, le=1, description="Largest share of missing values a column may have")
+    max_out_of_range_share: float = Field(0.0, ge=0, le=1, description="Largest share of rows outside a column's range")
+    min_rows_per_class: int = Field(20, ge=2, description="Fewest rows of benign and of attack a split may have")
+
+
+class TransformParams(_Frozen):
+    seed: int = Field(7, ge=0, description="Seed of every split below")
+    test_share: float = Field(0.2, gt=0, lt=1, description="Test share where the schema's split policy draws one")
+    validation_share: float = Field(0.1, gt=0, lt=0.5, description="Share of training rows kept to compare models")
+    calibration_share: float = Field(
+        0.1, gt=0, lt=0.5, description="Share of training rows kept for calibration and threshold"
+    )
+
+
+class ResampleParams(_Frozen):
+    method: Literal["none", "smote", "smotenc"] = Field("smotenc", description="How minority families are grown")
+    target_share: float = Field(
+        0.1, gt=0, le=1, description="Families smaller than this share of the largest grow to it"
+    )
+    neighbours: int = Field(5, ge=1, description="Neighbours that a synthetic row is drawn between")
+
+
+class TrainParams(_Frozen):
+    detector: str = Field("boosted_trees", description="Detector kind")
+    seed: int = Field(7, ge=0, description="Seed of resampling and of the detector")
+    threads: int = Field(0, ge=0, description="Threads for fitting; 0: all cores")
+    false_positive_budget: float = Field(0.01, gt=0, lt=1, description="Share of benign flows that may alert")
+    resample: ResampleParams = Field(default_factory=ResampleParams)
+
+
+class XgbClassifierParams(BaseModel):
+    """XGBoost's own parameters by their own names; unknown ones are passed on to XGBoost."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    n_estimators: int = Field(100, ge=1)
+    max_depth: int = Field(6, ge=1)
+    learning_rate: float = Field(0.3, gt=0)
+
+
+class EvaluateParams(_Frozen):
+    worst_rows: int = Field(50, ge=0, description="How many confidently wrong rows the report lists")
+    permutation_rows: int = Field(4000, ge=0, description="Rows used for permutation importance; 0: skip it")
+
+
+class RegisterParams(_Frozen):
+    experiment: str = Field("netwarden", description="MLflow experiment")
+    tolerance: float = Field(0.0, ge=0, description="How much worse on validation a new champion may be")
+
+
+class Params(_Frozen):
+    """Everything in params.json. Unknown sections and keys are refused by name."""
+
+    ingest: IngestParams = Field(default_factory=IngestParams)
+    validate_: ValidateParams = Field(default_factory=ValidateParams, alias="validate")
+    transform: TransformParams = Field(default_factory=TransformParams)
+    train: TrainParams = Field(default_factory=TrainParams)
+    xgb_classifier: XgbClassifierParams = Field(default_factory=XgbClassifierParams)
+    evaluate: EvaluateParams = Field(default_factory=EvaluateParams)
+    register_: RegisterParams = Field(default_factory=RegisterParams, alias="register")
+
+
+def load_params(path: Path) -> Params:
+    """Parameters of the pipeline from params.json.
+
+    Raises ConfigError that names the file and the key.
+    """
+    try:
+        return Params.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing; run from the folder that holds dvc.yaml and params.json") from None
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first_fault(error)}") from None
+
+
+# --- Settings: config/*.yaml and the environment ------------------------------------------------------------
+
+
+class EtlSettings(_Frozen):
+    batch_rows: int = Field(4096, ge=1, description="Rows per store transaction")
+    max_bad_share: float = Field(0.01, ge=0, le=1, description="Share of bad rows over which ETL stops")
+
+
+class ScoringSettings(_Frozen):
+    threads: int = Field(0, ge=0, description="Threads of one scorer; 0: all cores")
+    chunk_rows: int = Field(8192, ge=256, description="Rows that a thread transforms and scores at a time")
+
+
+class PortalSettings(_Frozen):
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    max_upload_mb: int = Field(512, ge=1)
+    page_rows: int = Field(100, ge=1)
+    keep_uploads: int = Field(50, ge=1, description="Scored uploads kept for paging and download")
+    allowed_hosts: list[str] = Field(default_factory=list, description="Host headers accepted besides our own")
+    trusted_proxies: list[str] = Field(default_factory=list, description="Addresses whose X-Forwarded-* count")
+    open_metrics: bool = Field(False, description="Serve /metrics without a token")
+
+
+class TrackingSettings(_Frozen):
+    timeout_s: float = Field(10.0, gt=0, description="How long an unreachable tracking server may hold a run up")
+
+
+class StoreSettings(_Frozen):
+    database: str = Field("netwarden", description="MongoDB database, where the URI names none")
+    timeout_s: float = Field(10.0, gt=0)
+
+
+class Settings(_Frozen):
+    """How this deployment is wired. Secrets are SecretStr: they never print."""
+
+    workspace: Path = Field(description="Folder of dvc.yaml, params.json, schema/, config/")
+    home: Path = Field(description="State: embedded store, bundles, jobs, spool, caches")
+    datasets: Path = Field(description="Where given or downloaded datasets lie; may be read-only")
+    mongodb_uri: SecretStr | None = None
+    s3_bucket: str | None = None
+    s3_endpoint: str | None = None
+    redis_url: SecretStr | None = None
+    mlflow_uri: str | None = Field(None, description="Unset: sqlite under home")
+    mlflow_username: str | None = None
+    mlflow_password: SecretStr | None = None
+    dagshub_repo: str | None = Field(None, description="owner/name")
+    dagshub_token: SecretStr | None = None
+    token: SecretStr | None = Field(None, description="Login and bearer token of the portal")
+    log_level: str = "INFO"
+    log_format: Literal["text", "json"] = "text"
+    etl: EtlSettings = Field(default_factory=EtlSettings)
+    scoring: ScoringSettings = Field(default_factory=ScoringSettings)
+    portal: PortalSettings = Field(default_factory=PortalSettings)
+    tracking: TrackingSettings = Field(default_factory=TrackingSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    warnings: tuple[str, ...] = Field((), description="Near misses in the environment, to be shown once")
+
+    @property
+    def schema_dir(self) -> Path:
+        return self.workspace / "schema"
+
+    @property
+    def manifests_dir(self) -> Path:
+        """Dataset manifests: part of the workspace (git), not of the state."""
+        return self.workspace / "data" / "manifests"
+
+    @property
+    def pipeline_dir(self) -> Path:
+        """Stage outputs, one folder per stage; DVC tracks them."""
+        return self.workspace / "data" / "pipeline"
+
+    @property
+    def bundles_dir(self) -> Path:
+        return self.home / "bundles"
+
+
+# Every variable Netwarden reads, with what it does; .env.example and the docs are tested against this table.
+ENVIRONMENT: dict[str, str] = {
+    "MONGODB_URI": "MongoDB or Atlas address; unset: embedded store under NETWARDEN_HOME",
+    "URI": "same as MONGODB_URI; counts only if it starts with mongodb",
+    "S3_BUCKET": "bucket for backups and the DVC remote; unset: a local folder",
+    "AWS_ACCESS_KEY_ID": "read by boto3",
+    "AWS_SECRET_ACCESS_KEY": "read by boto3",
+    "AWS_REGION": "read by boto3",
+    "AWS_ENDPOINT_URL_S3": "address of an S3-compatible store other than AWS",
+    "REDIS_URL": "Redis for the stream; unset: one process",
+    "MLFLOW_TRACKING_URI": "MLflow server, or https://dagshub.com/<owner>/<repo>.mlflow; unset: local sqlite",
+    "MLFLOW_TRACKING_USERNAME": "basic auth of the MLflow server",
+    "MLFLOW_TRACKING_PASSWORD": "basic auth of the MLflow server",
+    "DAGSHUB_REPO": "owner/name; sets the MLflow address when that is unset",
+    "DAGSHUB_TOKEN": "DagsHub token: password of MLflow and of the DVC remote",
+    "NETWARDEN_TOKEN": "login and bearer token of the portal",
+    "NETWARDEN_HOME": "state folder; unset: data/",
+    "NETWARDEN_DATA": "folder of given datasets; unset: $NETWARDEN_HOME/datasets",
+    "NETWARDEN_WORKSPACE": "folder of dvc.yaml; unset: the current folder or the nearest above it",
+    "NETWARDEN_HOST": "address the portal binds; unset: config/netwarden.yaml",
+    "NETWARDEN_PORT": "port the portal binds; unset: config/netwarden.yaml",
+    "NETWARDEN_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
+    "NETWARDEN_LOG_FORMAT": "text or json",
+}
+
+# Names people type instead, seen in tutorials and support questions.
+_NEAR_MISSES = {
+    "MONGO_URI": "MONGODB_URI",
+    "MONGO_URL": "MONGODB_URI",
+    "MONGODB_URL": "MONGODB_URI",
+    "MONGO_DB_URL": "MONGODB_URI",
+    "AWS_BUCKET": "S3_BUCKET",
+    "S3_BUCKET_NAME": "S3_BUCKET",
+    "BUCKET_NAME": "S3_BUCKET",
+    "AWS_ENDPOINT_URL": "AWS_ENDPOINT_URL_S3",
+    "MLFLOW_URI": "MLFLOW_TRACKING_URI",
+    "DAGSHUB_USER_TOKEN": "DAGSHUB_TOKEN",
+    "REDIS_URI": "REDIS_URL",
+}
+
+
+def load_settings(environ: Mapping[str, str] | None = None, start: Path | None = None) -> Settings:
+    """Settings from config/netwarden.yaml, .env and the environment; later ones win.
+
+    Raises ConfigError that names the variable or the key.
+    """
+    environ = os.environ if environ is None else environ
+    workspace = _find_workspace(environ, start or Path.cwd())
+    env = {**_dotenv(workspace / ".env"), **{k: v for k, v in environ.items() if v != ""}}
+    home = Path(env.get("NETWARDEN_HOME") or workspace / "data").expanduser().resolve()
+    warnings = [
+        f"{wrong} is set but not read; did you mean {right}?"
+        for wrong, right in _NEAR_MISSES.items()
+        if wrong in env and right not in env
+    ]
+    mongodb_uri = env.get("MONGODB_URI")
+    uri = env.get("URI")
+    if mongodb_uri is None and uri is not None:
+        if uri.startswith("mongodb"):
+            mongodb_uri = uri
+        else:
+            warnings.append("URI is set but does not start with mongodb, so it is not used")
+    config = _read_config(workspace / "config" / "netwarden.yaml")
+    portal = dict(config.pop("portal", {}) or {})
+    portal |= {key: env[name] for key, name in (("host", "NETWARDEN_HOST"), ("port", "NETWARDEN_PORT")) if name in env}
+    try:
+        return Settings.model_validate(
+            {
+                **config,
+                "portal": portal,
+                "workspace": workspace,
+                "home": home,
+                "datasets": Path(env.get("NETWARDEN_DATA") or home / "datasets").expanduser().resolve(),
+                "mongodb_uri": mongodb_uri,
+                "s3_bucket": env.get("S3_BUCKET"),
+                "s3_endpoint": env.get("AWS_ENDPOINT_URL_S3"),
+                "redis_url": env.get("REDIS_URL"),
+                **_tracking_from(env),
+                "token": env.get("NETWARDEN_TOKEN"),
+                "log_level": env.get("NETWARDEN_LOG_LEVEL", "INFO"),
+                "log_format": env.get("NETWARDEN_LOG_FORMAT", "text"),
+                "warnings": tuple(warnings),
+            }
+        )
+    except ValidationError as error:
+        raise ConfigError(f"config/netwarden.yaml or the environment: {_first_fault(error)}") from None
+
+
+def _find_workspace(environ: Mapping[str, str], start: Path) -> Path:
+    given = environ.get("NETWARDEN_WORKSPACE")
+    if given:
+        return Path(given).expanduser().resolve()
+    for folder in (start, *start.parents):
+        if (folder / "dvc.yaml").exists():
+            return folder.resolve()
+    return start.resolve()
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    from dotenv import dotenv_values  # noqa: PLC0415 - only where there is a .env
+
+    return {key: value for key, value in dotenv_values(path).items() if value}
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    from box import Box  # noqa: PLC0415 - Box stays inside this function
+    from box.exceptions import BoxError  # noqa: PLC0415
+
+    try:
+        return dict(Box.from_yaml(filename=path).to_dict())
+    except BoxError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from None
+
+
+def _tracking_from(env: Mapping[str, str]) -> dict[str, str | None]:
+    """MLflow and DagsHub: owner and repository come from the address, the token is its password."""
+    uri = env.get("MLFLOW_TRACKING_URI")
+    repo = env.get("DAGSHUB_REPO")
+    token = env.get("DAGSHUB_TOKEN")
+    if uri is None and repo is not None:
+        uri = f"https://dagshub.com/{repo}.mlflow"
+    if uri is not None and repo is None:
+        parts = urlsplit(uri)
+        if parts.hostname == "dagshub.com" and parts.path.endswith(".mlflow"):
+            repo = parts.path.removesuffix(".mlflow").strip("/")
+    owner = repo.split("/")[0] if repo else None
+    return {
+        "mlflow_uri": uri,
+        "dagshub_repo": repo,
+        "dagshub_token": token,
+        "mlflow_username": env.get("MLFLOW_TRACKING_USERNAME") or (owner if token else None),
+        "mlflow_password": env.get("MLFLOW_TRACKING_PASSWORD") or token,
+    }
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key '{where}'; check its spelling against the documentation"
+    return f"'{where}': {fault['msg']}" if where else str(fault["msg"])
+
+
+def params_json_schema() -> str:
+    """JSON schema of params.json, for forms and documentation."""
+    return json.dumps(Params.model_json_schema(by_alias=True), indent=2)

@@ -1,0 +1,1 @@
+"""Flows from and to elsewhere: files, stores, queues and backups."""

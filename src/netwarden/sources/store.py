@@ -1,0 +1,223 @@
+"""Contracts of every store and of the queue. One behaviour suite runs over each backend (tests/stores)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from netwarden.flows.alert import Alert
+
+# --- flows --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class InsertReport:
+    """What one insert did; `known` rows had been there before and were left alone."""
+
+    inserted: int
+    known: int
+
+
+@dataclass(frozen=True)
+class RejectedRow:
+    """A row kept out of the store, and why."""
+
+    file: str
+    line: int
+    reason: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """What a store holds of one dataset."""
+
+    dataset: str
+    schema_id: str
+    rows: dict[str, int] = field(default_factory=dict)  # split → rows
+    labels: dict[str, int] = field(default_factory=dict)  # attack name → rows
+    quarantined: int = 0
+    content_hash: str = ""  # equal iff the set of (row id) is equal, whatever the order of arrival
+
+
+class FlowStore(Protocol):
+    """Flow rows by dataset. Safe for several writing processes; every insert is all or nothing per call."""
+
+    @property
+    def address(self) -> str:
+        """Where rows go, fit to print: never a password."""
+        ...
+
+    def insert(self, dataset: str, schema_id: str, rows: Any) -> InsertReport:
+        """Add an Arrow table with the reserved columns; rows whose row_id is known are skipped and counted."""
+        ...
+
+    def scan(self, dataset: str, split: str | None = None, batch_rows: int = 65_536) -> Iterator[Any]:
+        """Arrow tables of all rows, of one column layout, in no promised order; bounded memory."""
+        ...
+
+    def quarantine(self, dataset: str, rows: Sequence[RejectedRow]) -> None:
+        """Keep rejected rows; the same file and line again replaces the earlier entry."""
+        ...
+
+    def quarantined(self, dataset: str, limit: int = 100) -> list[RejectedRow]:
+        """Rejected rows in order of file and line."""
+        ...
+
+    def summary(self, dataset: str) -> DatasetSummary:
+        """Counts and content hash. Raises NotFoundError where the dataset is not there."""
+        ...
+
+    def datasets(self) -> list[str]: ...
+
+    def drop(self, dataset: str) -> int:
+        """Remove a dataset and its quarantine; returns the rows removed."""
+        ...
+
+    def close(self) -> None: ...
+
+
+# --- alerts -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AlertPage:
+    """Alerts, newest first, and the cursor of the next page (None on the last)."""
+
+    alerts: list[Alert]
+    cursor: str | None
+
+
+class AlertStore(Protocol):
+    """Alerts by id. Adding the same alert twice keeps the first, whatever bundle or redelivery made the second."""
+
+    def add(self, alerts: Sequence[Alert]) -> int:
+        """Store those not there yet; returns how many were new."""
+        ...
+
+    def get(self, alert_id: str) -> Alert:
+        """Raises NotFoundError."""
+        ...
+
+    def find(self, where: Mapping[str, Any] | None = None, limit: int = 100, cursor: str | None = None) -> AlertPage:
+        """Alerts whose fields equal `where`; see filters.py for ranges and text."""
+        ...
+
+    def count(self, where: Mapping[str, Any] | None = None) -> int: ...
+
+    def close(self) -> None: ...
+
+
+# --- registry -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BundleEntry:
+    """A registered bundle. `location` is relative to the bundle folder of NETWARDEN_HOME and to the backup's key."""
+
+    bundle_id: str
+    schema_id: str
+    location: str
+    registered_at: datetime
+    validation: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    run_id: str = ""
+
+
+@dataclass(frozen=True)
+class RegistryEvent:
+    """One line of the registry's history; history is only ever appended to."""
+
+    at: datetime
+    action: str  # register, promote, rollback
+    schema_id: str
+    bundle_id: str
+    previous: str | None
+    who: str
+    why: str
+
+
+class Registry(Protocol):
+    """Champion, challengers and history per schema. Two promotions at once never leave two champions."""
+
+    def register(self, entry: BundleEntry, who: str, why: str) -> bool:
+        """Add a bundle as challenger; False where it was registered before."""
+        ...
+
+    def entries(self, schema_id: str | None = None) -> list[BundleEntry]:
+        """All bundles, newest first."""
+        ...
+
+    def entry(self, bundle_id: str) -> BundleEntry:
+        """Bundle by id or unique prefix. Raises NotFoundError."""
+        ...
+
+    def champion(self, schema_id: str) -> BundleEntry | None: ...
+
+    def promote(self, bundle_id: str, who: str, why: str, at: datetime | None = None) -> BundleEntry:
+        """Make a bundle its schema's champion and return it."""
+        ...
+
+    def rollback(self, schema_id: str, who: str, why: str, at: datetime | None = None) -> BundleEntry:
+        """Make the champion before the present one champion again. Raises NotFoundError where there is none."""
+        ...
+
+    def history(self, schema_id: str | None = None) -> list[RegistryEvent]:
+        """Newest first."""
+        ...
+
+    def close(self) -> None: ...
+
+
+# --- queue --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Message:
+    """One queued batch; `deliveries` counts how often it was handed out, this time included."""
+
+    message_id: str
+    body: bytes
+    deliveries: int = 1
+
+
+class Queue(Protocol):
+    """At-least-once delivery of byte bodies to one consumer group."""
+
+    def publish(self, body: bytes) -> str:
+        """Append a body and return its id. Waits or drops the oldest when full, as configured."""
+        ...
+
+    def read(self, consumer: str, limit: int, wait_s: float) -> list[Message]:
+        """Next messages for a consumer; they stay pending until acknowledged."""
+        ...
+
+    def acknowledge(self, message_ids: Sequence[str]) -> None: ...
+
+    def claim(self, consumer: str, idle_s: float, limit: int) -> list[Message]:
+        """Take over messages that another consumer left pending for longer than idle_s."""
+        ...
+
+    def dead_letter(self, message: Message, reason: str) -> None:
+        """Move a message that cannot be processed aside, with its reason, and acknowledge it."""
+        ...
+
+    def depth(self) -> int:
+        """Messages not yet acknowledged."""
+        ...
+
+    def close(self) -> None: ...
+
+
+# --- single flight ------------------------------------------------------------------------------------------
+
+
+class Lease(Protocol):
+    """One holder at a time across processes and machines, for work such as training."""
+
+    def hold(self, name: str, holder: str, ttl_s: float) -> AbstractContextManager[None]:
+        """Hold while the block runs. Raises StoreError naming the present holder."""
+        ...

@@ -1,0 +1,1 @@
+"""One file per DVC stage, same name: read, call, write."""

@@ -1,0 +1,1 @@
+"""Fitting and tracking; serving never imports it."""
