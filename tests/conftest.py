@@ -1,0 +1,3 @@
+"""Fixtures for every test stand in tests/fixtures, one file per subject."""
+
+pytest_plugins = ["tests.fixtures.data", "tests.fixtures.servers", "tests.fixtures.bundles"]
