@@ -54,17 +54,41 @@ def _as_aliases(value: Any) -> Any:
     return [{"name": item} if isinstance(item, str) else item for item in value or []]
 
 
+class TimePattern(_Frozen):
+    """One way a time is written; zone and clock where they differ from the column's."""
+
+    format: str
+    zone: str = ""
+    pm_before: int | None = Field(None, ge=0, le=12)
+
+
+def _as_patterns(value: Any) -> Any:
+    return [{"format": item} if isinstance(item, str) else item for item in value or []]
+
+
 class TimeFormat(_Frozen):
     """How a time column is written.
 
-    `formats` are tried in order: strptime patterns, or `epoch_s`, `epoch_ms`, `epoch_us`. `zone` applies where the
-    text names none (IANA name or ±HH:MM). `pm_before`: hours below it are afternoon, for 12-hour clocks written
-    without AM/PM.
+    `formats` are tried in order: strptime patterns, `iso`, `epoch_s`, `epoch_ms` or `epoch_us`. `zone` applies where
+    the text names none (IANA name or ±HH:MM). `pm_before`: hours below it are afternoon, for 12-hour clocks written
+    without AM/PM. A format may have a zone and a `pm_before` of its own.
     """
 
-    formats: tuple[str, ...]
+    formats: Annotated[tuple[TimePattern, ...], BeforeValidator(_as_patterns)]
     zone: str = "UTC"
     pm_before: int = Field(0, ge=0, le=12)
+
+    @property
+    def patterns(self) -> tuple[TimePattern, ...]:
+        """The formats, each with the zone and clock that apply to it."""
+        return tuple(
+            TimePattern(
+                format=pattern.format,
+                zone=pattern.zone or self.zone,
+                pm_before=self.pm_before if pattern.pm_before is None else pattern.pm_before,
+            )
+            for pattern in self.formats
+        )
 
 
 class Column(_Frozen):
@@ -81,6 +105,7 @@ class Column(_Frozen):
     open: bool = Field(False, description="Categories seen in training are learned; new ones are mapped and counted")
     missing: Literal["keep", "refuse"] = "keep"
     infinite: Literal["missing", "refuse"] = "missing"
+    out_of_range: Literal["refuse", "missing"] = "refuse"
     sentinels: tuple[float, ...] = Field((), description="Values that mean: not observed; stored as missing")
     optional: bool = Field(False, description="A file without this column is still of this schema (never a feature)")
     stable: bool = Field(True, description="Same in every build of the tool that makes it")
@@ -125,6 +150,13 @@ class SplitPolicy(_Frozen):
     files: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="split → file name patterns (fnmatch)")
 
 
+class Subset(_Frozen):
+    """Test rows that are also measured apart: those whose column does not hold a value."""
+
+    column: str
+    not_equal: str | int | float
+
+
 class FileFormat(_Frozen):
     """How the dataset's files are written, where CSV defaults do not fit."""
 
@@ -154,6 +186,7 @@ class FlowSchema(_Frozen):
     ignore: tuple[str, ...] = Field((), description="File columns known and dropped on purpose")
     label: LabelRule = LabelRule()
     split: SplitPolicy = SplitPolicy()
+    subsets: dict[str, Subset] = Field(default_factory=dict, description="Parts of the test rows, measured apart too")
     duplicates: Literal["drop", "keep"] = "drop"
     faults: dict[str, int] = Field(default_factory=dict, description="Known faults and their number; only more fails")
     meter_mode: str = Field("", description="Flow meter mode of the files, where a meter of ours can make such flows")
