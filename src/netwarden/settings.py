@@ -30,15 +30,17 @@ class ValidateParams(_Frozen):
     max_missing_share: float = Field(0.2, ge=0, le=1, description="Largest share of missing values a column may have")
     max_out_of_range_share: float = Field(0.0, ge=0, le=1, description="Largest share of rows outside a column's range")
     min_rows_per_class: int = Field(20, ge=2, description="Fewest rows of benign and of attack a split may have")
+    max_feature_auc: float = Field(
+        0.9999, gt=0.5, le=1, description="A single feature that tells attacks better than this is taken for a leak"
+    )
 
 
 class TransformParams(_Frozen):
     seed: int = Field(7, ge=0, description="Seed of every split below")
     test_share: float = Field(0.2, gt=0, lt=1, description="Test share where the schema's split policy draws one")
     validation_share: float = Field(0.1, gt=0, lt=0.5, description="Share of training rows kept to compare models")
-    calibration_share: float = Field(
-        0.1, gt=0, lt=0.5, description="Share of training rows kept for calibration and threshold"
-    )
+    calibration_share: float = Field(0.1, gt=0, lt=0.5, description="Share of training rows kept to calibrate scores")
+    threshold_share: float = Field(0.1, gt=0, lt=0.5, description="Share of training rows kept to set the threshold")
 
 
 class ResampleParams(_Frozen):
@@ -69,6 +71,7 @@ class XgbClassifierParams(BaseModel):
 class EvaluateParams(_Frozen):
     worst_rows: int = Field(50, ge=0, description="How many confidently wrong rows the report lists")
     permutation_rows: int = Field(4000, ge=0, description="Rows used for permutation importance; 0: skip it")
+    flows_per_day: int = Field(1_000_000, ge=1, description="Benign flows a day, for false alerts per day")
 
 
 class RegisterParams(_Frozen):

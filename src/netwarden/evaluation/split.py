@@ -1,0 +1,113 @@
+"""Which rows fit, calibrate, set the threshold, validate and test; nothing else splits data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from netwarden.errors import DataCheckError, SchemaError
+from netwarden.flows.content import Hashes, row_hashes
+from netwarden.flows.schema import FAMILY, SPLIT, FlowSchema
+from netwarden.flows.table import FlowTable
+from netwarden.settings import TransformParams
+
+Parts = npt.NDArray[np.str_]
+FIT, CALIBRATION, THRESHOLD, VALIDATION, TEST = "fit", "calibration", "threshold", "validation", "test"
+_WORD = "U11"  # as long as the longest of them
+
+
+def assign_parts(table: FlowTable, schema: FlowSchema, params: TransformParams) -> Parts:
+    """Part of each row: fit, calibration, threshold, validation or test.
+
+    The schema's policy says which rows test; the others are drawn by family, rows of equal features on one side.
+    A row's part depends on the training rows of its family and on the seed only, never on row order or test rows.
+    """
+    groups = row_hashes(table.arrow, [column.name for column in schema.features])
+    families = np.asarray(table.arrow.column(FAMILY).to_pylist(), dtype=str)
+    training = ~_tests(table, schema, groups, families, params)
+    parts = np.full(len(table), TEST, dtype=_WORD)
+    held_out = {
+        CALIBRATION: params.calibration_share,
+        THRESHOLD: params.threshold_share,
+        VALIDATION: params.validation_share,
+    }
+    parts[training] = draw(groups[training], families[training], FIT, held_out, params.seed)
+    return parts
+
+
+def draw(groups: Hashes, strata: Parts, rest: str, held_out: Mapping[str, float], seed: int) -> Parts:
+    """Part of each row, `held_out` by share of rows within each stratum and all others `rest`; groups stay whole.
+
+    A group too large for the smallest held-out part goes to `rest`, so that a flood of equal rows cannot become
+    most of a part.
+    """
+    if sum(held_out.values()) >= 1:
+        raise DataCheckError(f"the held-out shares {dict(held_out)} leave no rows to {rest}; lower them in params.json")
+    if not len(groups):
+        return np.empty(0, dtype=_WORD)
+    unique, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    names, codes = np.unique(strata, return_inverse=True)
+    stratum = np.full(len(unique), len(names))
+    np.minimum.at(stratum, inverse, codes)  # a group whose rows disagree counts with its first family by name
+    totals = np.bincount(stratum, weights=sizes, minlength=len(names))[stratum]
+    lot = pd.util.hash_array(unique ^ np.uint64(seed))
+    order = np.lexsort((unique, lot, sizes <= min(held_out.values()) * totals, stratum))
+    middle = _running_middles(sizes[order], stratum[order]) / totals[order]
+    edges = np.cumsum([1 - sum(held_out.values()), *held_out.values()])[:-1]
+    part = np.empty(len(unique), dtype=np.int64)
+    part[order] = np.searchsorted(edges, middle, side="right")
+    return np.array([rest, *held_out])[part[inverse]]
+
+
+def _running_middles(sizes: npt.NDArray[np.int64], stratum: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Rows before the middle of each group, counted from the start of its stratum."""
+    ends = np.cumsum(sizes)
+    starts = np.searchsorted(stratum, stratum)  # strata are sorted: index of each one's first group
+    before = np.where(starts > 0, ends[starts - 1], 0)
+    return np.asarray(ends - before - sizes / 2, np.float64)
+
+
+def _tests(
+    table: FlowTable, schema: FlowSchema, groups: Hashes, families: Parts, params: TransformParams
+) -> npt.NDArray[np.bool_]:
+    if schema.split.policy == "official":
+        return _official(table, schema)
+    if schema.split.policy == "time":
+        return _latest(table, schema, params.test_share)
+    held_out = {TEST: params.test_share}
+    # Another seed than the inner draw's: the same lot would hand it the upper end of a sorted list.
+    return draw(groups, families, FIT, held_out, params.seed + 1) == TEST
+
+
+def _official(table: FlowTable, schema: FlowSchema) -> npt.NDArray[np.bool_]:
+    splits = table.arrow.column(SPLIT)
+    found = {str(split): int(rows) for split, rows in zip(*_counts(splits), strict=True)}
+    if not {"train", "test"} <= set(found):
+        raise DataCheckError(
+            f"schema {schema.id} splits by official files, but the store has only {found or 'no rows'}; "
+            "load both the training and the test files with ETL.py"
+        )
+    return np.asarray(pc.equal(splits, "test").to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _counts(column: pa.ChunkedArray) -> tuple[list[object], list[object]]:
+    counted = pc.value_counts(column.combine_chunks())
+    return counted.field("values").to_pylist(), counted.field("counts").to_pylist()
+
+
+def _latest(table: FlowTable, schema: FlowSchema, share: float) -> npt.NDArray[np.bool_]:
+    """Rows of the last share by time; rows of one instant stay together, rows without a time train."""
+    if schema.time_column is None:
+        raise SchemaError(f"schema {schema.id} splits by time, but none of its columns has the role time")
+    clock = table.arrow.column(schema.time_column.name).cast(pa.int64())
+    instants = pc.fill_null(clock, np.iinfo(np.int64).min).to_numpy()
+    cut = np.sort(instants)[min(int(len(instants) * (1 - share)), len(instants) - 1)]
+    late = np.asarray(instants >= cut, dtype=bool)
+    if late.all():
+        raise DataCheckError(f"all rows have the time of the first one or none, so schema {schema.id} cannot split")
+    return late
