@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from netwarden.errors import DataCheckError
+from netwarden.errors import DataCheckError, SchemaError
 from netwarden.evaluation.checks import require_passed, run_checks
 from netwarden.settings import ValidateParams
 from tests.evaluation.conftest import make_table, with_column
@@ -103,3 +103,8 @@ def test_faults_declared_in_the_schema_pass_and_one_more_fails(table, schema):
     broken = with_column(table, "bytes", size)
     assert not failures(broken, schema.model_copy(update={"faults": {"out_of_range": 3}}))
     assert failures(broken, schema.model_copy(update={"faults": {"out_of_range": 2}}))["out_of_range"].found == 3
+
+
+def test_a_misspelt_fault_is_refused_by_name(table, schema):
+    with pytest.raises(SchemaError, match=r"no check counts: \['overlap'\]; known are columns, duplicates"):
+        run_checks(table, schema.model_copy(update={"faults": {"overlap": 3}}), PARAMS)

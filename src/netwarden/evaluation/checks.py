@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from netwarden.errors import DataCheckError
+from netwarden.errors import DataCheckError, SchemaError
 from netwarden.flows.content import row_hashes
 from netwarden.flows.labels import BENIGN
 from netwarden.flows.schema import FAMILY, LABEL, ROW_ID, SOURCE_FILE, SOURCE_LINE, SPLIT, FlowSchema
@@ -43,10 +43,18 @@ class Check:
 
 
 def run_checks(table: FlowTable, schema: FlowSchema, params: ValidateParams) -> list[Check]:
-    """Outcome of every check, in the order they are listed here."""
+    """Outcome of every check, in the order they are listed here.
+
+    Raises SchemaError where the schema declares a fault that no check counts.
+    """
     absent = _columns(table, schema, params)
     found = [absent] if absent[1] else [check(table, schema, params) for check in _CHECKS]
-    return [Check(name, count, schema.faults.get(name, 0), what, rows) for name, count, what, rows in found]
+    checks = [Check(name, count, schema.faults.get(name, 0), what, rows) for name, count, what, rows in found]
+    idle = sorted(set(schema.faults) - {check.name for check in checks})
+    if idle and not absent[1]:
+        known = ", ".join(check.name for check in checks)
+        raise SchemaError(f"schema {schema.id} declares faults that no check counts: {idle}; known are {known}")
+    return checks
 
 
 def require_passed(checks: Sequence[Check], schema: FlowSchema) -> None:

@@ -30,7 +30,8 @@ def _column_hashes(column: pa.ChunkedArray) -> Hashes:
         return _hash(np.where(np.isnan(numbers), np.nan, numbers + 0.0))  # one NaN, one zero
     words = column.cast(pa.string()).combine_chunks().dictionary_encode()
     hashes = _hash(np.array([f"={word}" for word in words.dictionary.to_pylist()] + [""], dtype=object))
-    return hashes[pc.fill_null(words.indices, len(words.dictionary)).to_numpy(zero_copy_only=False)]
+    indices = pc.fill_null(words.indices, len(words.dictionary)).to_numpy(zero_copy_only=False)
+    return np.asarray(hashes[indices], np.uint64)
 
 
 def _hash(values: npt.NDArray[np.generic]) -> Hashes:
