@@ -101,7 +101,7 @@ def match_columns(names: Sequence[str], schema: FlowSchema) -> dict[str, Source]
 
 
 def guess_schema(column_names: Sequence[str], folder: Path) -> FlowSchema:
-    """The schema in a folder whose features all stand in a file with these columns; of several, the one that knows most.
+    """The schema whose features all stand in a file with these columns; of several, the one that knows most of them.
 
     Raises SchemaError that names the nearest schema and what it misses.
     """
