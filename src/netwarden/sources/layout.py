@@ -48,8 +48,8 @@ def row_ids(table: Any) -> list[bytes]:
     """Row ids in row order. Raises StoreError where the column is missing or not 16 bytes everywhere."""
     if ROW_ID not in table.column_names:
         raise StoreError(f"rows have no column {ROW_ID!r}; a store keys on it")
-    ids = table.column(ROW_ID).to_pylist()
-    if any(not isinstance(row, bytes) or len(row) != ID_BYTES for row in ids):
+    ids: list[bytes] = table.column(ROW_ID).to_pylist()
+    if not all(isinstance(row, bytes) and len(row) == ID_BYTES for row in ids):
         raise StoreError(f"column {ROW_ID!r} must hold {ID_BYTES} bytes in every row")
     return ids
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from netwarden.flows.alert import Alert
@@ -44,7 +45,10 @@ class DatasetSummary:
 
 
 class FlowStore(Protocol):
-    """Flow rows by dataset. Safe for several writing processes; every insert is all or nothing per call."""
+    """Flow rows by dataset, safe for several writing processes.
+
+    A row is stored once or not at all. An insert that was cut short may be repeated: what it had kept is known then.
+    """
 
     @property
     def address(self) -> str:
@@ -103,7 +107,7 @@ class AlertStore(Protocol):
         ...
 
     def find(self, where: Mapping[str, Any] | None = None, limit: int = 100, cursor: str | None = None) -> AlertPage:
-        """Alerts whose fields equal `where`; see filters.py for ranges and text."""
+        """Alerts, newest first, that fulfil every condition of `where` (field → value, Range or OneOf of filters.py)."""
         ...
 
     def count(self, where: Mapping[str, Any] | None = None) -> int: ...
@@ -220,4 +224,39 @@ class Lease(Protocol):
 
     def hold(self, name: str, holder: str, ttl_s: float) -> AbstractContextManager[None]:
         """Hold while the block runs. Raises StoreError naming the present holder."""
+        ...
+
+
+# --- backup -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BackupReceipt:
+    """What a backup holds under one key: SHA-256 per file, verified after the upload."""
+
+    address: str
+    key: str
+    files: dict[str, str]  # path inside the folder → SHA-256
+    size_bytes: int
+    uploaded: bool  # False: the same content was there before
+
+
+class Backup(Protocol):
+    """Folders under immutable keys such as `bundles/<bundle id>`. Raises BackupError."""
+
+    @property
+    def address(self) -> str:
+        """Where backups go, fit to print."""
+        ...
+
+    def put_folder(self, key: str, folder: Path) -> BackupReceipt:
+        """Keep a folder's files under a key. The same content again is a no-op; other content is refused."""
+        ...
+
+    def get_folder(self, key: str, folder: Path) -> Path:
+        """Bring a key's files back to a folder that is not there yet or is empty: all of them verified, or none."""
+        ...
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Complete backups, sorted."""
         ...
