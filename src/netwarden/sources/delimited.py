@@ -1,0 +1,302 @@
+"""Text files of flows (CSV and its kin, Zeek logs; plain or gzip) to tables of text, with the line of every row."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from netwarden.errors import InputError, SchemaError
+from netwarden.flows.conform import fold_name, match_columns
+from netwarden.flows.schema import FileFormat, FlowSchema
+
+_CHUNK_BYTES = 1 << 20
+_LONGEST_LINE_BYTES = 1 << 24
+_ZEEK = "#separator"
+_ZEEK_GAP = "   "  # IoT-23 sets its label columns apart by three blanks instead of a tab
+_SAMPLE_LINES = 50
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one file is written: its columns, and how to cut lines into them."""
+
+    names: tuple[str, ...]
+    delimiter: str = ","
+    comment: str = ""
+    encoding: str = "utf-8"
+    header: str = ""  # the header line where there is one: it may come again mid-file
+    zeek: bool = False
+
+    @property
+    def gap(self) -> bool:
+        return self.zeek and _ZEEK_GAP in self.header
+
+
+@dataclass(frozen=True)
+class TextBlock:
+    """Some consecutive records of a file, as text.
+
+    `lines` and `records` are per row of the table: line number (from 1) and place among the records (from 0).
+    `malformed` lists records of another width: line, reason, text. `position` is the share of the file read so far.
+    """
+
+    table: Any
+    lines: npt.NDArray[np.int64]
+    records: npt.NDArray[np.int64]
+    malformed: list[tuple[int, str, str]] = field(default_factory=list)
+    repeated_headers: int = 0
+    records_so_far: int = 0
+    position: float = 0.0
+
+
+def read_layout(path: Path, schema: FlowSchema | None = None) -> Layout:
+    """How a file is written, from its first lines and what the schema says.
+
+    The first line is a header where it holds column names of the schema. Raises InputError for an empty file and
+    SchemaError for a file without a header whose width is not the schema's.
+    """
+    form = schema.file if schema else FileFormat()
+    sample = _sample(path, form.encoding)
+    if sample[0].startswith(_ZEEK):
+        return _zeek_layout(path, sample, form.encoding)
+    lines = [line for line in sample if line.strip() and not (form.comment and line.startswith(form.comment))]
+    if not lines:
+        raise InputError(f"{path.name} is empty")
+    delimiter = _delimiter(lines, form.delimiter)
+    cells = split_line(lines[0], delimiter)
+    if schema is not None and not _is_header(cells, schema):
+        return Layout(_names_by_width(path, len(cells), schema), delimiter, form.comment, form.encoding)
+    if schema is None and not _looks_like_header([split_line(line, delimiter) for line in lines[:20]]):
+        names = tuple(f"column_{number}" for number in range(1, len(cells) + 1))
+        return Layout(names, delimiter, form.comment, form.encoding)
+    return Layout(tuple(cells), delimiter, form.comment, form.encoding, lines[0])
+
+
+def read_blocks(path: Path, layout: Layout, block_rows: int) -> Iterator[TextBlock]:
+    """Every record of a file, in blocks of at most so many, in bounded memory.
+
+    A record is one line: line breaks inside quotes are not read. Raises InputError that names the line up to which a
+    damaged file could be read.
+    """
+    line = record = 0
+    own_header = 1 if layout.header else 0
+    for whole, lines_in_text, position in _line_blocks(path, layout.encoding, block_rows):
+        text, numbers, headers = _records_only(whole, np.arange(line + 1, line + 1 + lines_in_text), layout)
+        block = _parse(text, numbers, record, layout)
+        line += lines_in_text
+        record += len(numbers)
+        yield TextBlock(*block, max(headers - own_header, 0), record, position)
+        own_header = max(own_header - headers, 0)
+
+
+def sniff_format(path: Path) -> FileFormat:
+    """Best guess of header, delimiter, encoding and comment mark from a file's first lines."""
+    layout = read_layout(path)
+    if layout.zeek:
+        return FileFormat(delimiter="\t", comment="#", missing=("", "-", "(empty)"), encoding=_encoding(path))
+    return FileFormat(header=bool(layout.header), delimiter=layout.delimiter, encoding=_encoding(path))
+
+
+def split_line(line: str, delimiter: str) -> list[str]:
+    """Cells of one line, quotes removed."""
+    return next(csv.reader([line], delimiter=delimiter), [])
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """Decompressed bytes of a file, and the file itself, whose position tells how much was read."""
+    try:
+        with path.open("rb") as raw:
+            if raw.read(2) == b"\x1f\x8b":
+                raw.seek(0)
+                with gzip.open(raw) as plain:
+                    yield plain, raw  # type: ignore[misc]  # GzipFile reads bytes like any other
+            else:
+                raw.seek(0)
+                yield raw, raw
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+# --- layout -----------------------------------------------------------------------------------------------------
+
+
+def _sample(path: Path, encoding: str) -> list[str]:
+    with open_text(path) as (stream, _):
+        try:
+            start = stream.read(_CHUNK_BYTES)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise InputError(f"{path.name} is damaged: {error}") from None
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise InputError(f"{path.name} is UTF-16; save it as UTF-8")
+    if b"\x00" in start:
+        raise InputError(f"{path.name} is not text; flows are read from CSV, Zeek logs, Parquet and Arrow files")
+    lines = _decoded(start, encoding).removeprefix("\ufeff").splitlines()[:_SAMPLE_LINES]
+    if not lines:
+        raise InputError(f"{path.name} is empty")
+    return lines
+
+
+def _encoding(path: Path) -> str:
+    with open_text(path) as (stream, _):
+        try:
+            while chunk := stream.read(_CHUNK_BYTES):
+                (chunk + stream.readline()).decode("utf-8")
+        except UnicodeDecodeError:
+            return "cp1252"
+    return "utf-8"
+
+
+def _decoded(data: bytes, encoding: str) -> str:
+    """Text of bytes: UTF-8 where they are, else the encoding the schema names, else Windows' Western one."""
+    for candidate in dict.fromkeys(("utf-8", encoding)):
+        try:
+            return data.decode(candidate)
+        except UnicodeDecodeError:
+            continue
+    return data.decode("cp1252", errors="replace")
+
+
+def _zeek_layout(path: Path, sample: list[str], encoding: str) -> Layout:
+    fields = next((line for line in sample if line.startswith("#fields")), None)
+    if fields is None:
+        raise InputError(f"{path.name} begins like a Zeek log but has no #fields line")
+    cells = fields.replace(_ZEEK_GAP, "\t").split("\t")[1:]
+    return Layout(tuple(cells), "\t", "#", encoding, fields, zeek=True)
+
+
+def _delimiter(lines: list[str], expected: str) -> str:
+    """The expected delimiter where it occurs, else the one that cuts most lines alike."""
+    if expected in lines[0]:
+        return expected
+    counts = {mark: lines[0].count(mark) for mark in ",;\t|" if lines[0].count(mark) == lines[-1].count(mark)}
+    best = max(counts, key=lambda mark: counts[mark], default=expected)
+    return best if counts.get(best) else expected
+
+
+def _is_header(cells: list[str], schema: FlowSchema) -> bool:
+    """Whether a first line names columns. Where the schema says files have headers, an unknown line is one too."""
+    matched = len(match_columns(cells, schema))
+    return matched * 2 >= min(len(cells), len(schema.features)) or (schema.file.header and not _has_number(cells))
+
+
+def _names_by_width(path: Path, width: int, schema: FlowSchema) -> tuple[str, ...]:
+    """Names of a file without a header: the schema's columns in order; optional ones at the end may be absent."""
+    names = [column.name for column in schema.columns]
+    shortest = len(names)
+    while shortest and schema.columns[shortest - 1].optional:
+        shortest -= 1
+    if not shortest <= width <= len(names):
+        raise SchemaError(
+            f"{path.name} has no header line and {width} columns, where schema {schema.id} has {len(names)}; "
+            "is this file in another schema?"
+        )
+    return tuple(names[:width])
+
+
+def _looks_like_header(rows: list[list[str]]) -> bool:
+    """Without a schema: a first line of distinct words, none of them a number."""
+    first = [cell.strip() for cell in rows[0]]
+    return not _has_number(first) and all(first) and len({fold_name(cell) for cell in first}) > len(first) // 2
+
+
+def _has_number(cells: list[str]) -> bool:
+    return any(_is_number(cell) for cell in cells)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+# --- blocks -----------------------------------------------------------------------------------------------------
+
+
+def _line_blocks(path: Path, encoding: str, block_rows: int) -> Iterator[tuple[str, int, float]]:
+    """Whole lines as text, how many, and the share of the file read so far."""
+    size = max(path.stat().st_size, 1)
+    done = 0
+    with open_text(path) as (stream, raw):
+        rest = b""
+        while True:
+            try:
+                chunk = stream.read(_CHUNK_BYTES)
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                raise InputError(f"{path.name} is damaged after line {done}: {error}; was it copied whole?") from None
+            data = rest + chunk if chunk else rest + b"\n" * (not rest.endswith(b"\n")) if rest else b""
+            if not data:
+                return
+            ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")) + 1
+            start = 0
+            for first in range(0, len(ends), block_rows):
+                last = min(first + block_rows, len(ends)) - 1
+                yield _decoded(data[start : ends[last]], encoding), last - first + 1, min(raw.tell() / size, 1.0)
+                start = int(ends[last])
+                done += last - first + 1
+            rest = data[start:]
+            if len(rest) > _LONGEST_LINE_BYTES:
+                raise InputError(f"{path.name} has a line of over 16 MiB after line {done}; is it a table of text?")
+
+
+def _records_only(text: str, numbers: npt.NDArray[np.int64], layout: Layout) -> tuple[str, Any, int]:
+    """Text without blank lines, comments and header lines; line numbers of what is left; header lines dropped."""
+    if layout.gap:
+        text = text.replace(_ZEEK_GAP, "\t")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    suspect = text.startswith("\n") or "\n\n" in text
+    suspect |= bool(layout.comment) and layout.comment in text
+    suspect |= bool(layout.header) and layout.header.rstrip() in text
+    if not suspect:
+        return text, numbers, 0
+    header = layout.header.rstrip()
+    headers = 0
+    kept: list[int] = []
+    lines = text.split("\n")[: len(numbers)]
+    for index, line in enumerate(lines):
+        if header and line.rstrip() == header:
+            headers += 1
+        elif line.strip() and not (layout.comment and line.startswith(layout.comment)):
+            kept.append(index)
+    return "".join(lines[index] + "\n" for index in kept), numbers[kept], headers
+
+
+def _parse(
+    text: str, numbers: npt.NDArray[np.int64], first_record: int, layout: Layout
+) -> tuple[Any, npt.NDArray[np.int64], npt.NDArray[np.int64], list[tuple[int, str, str]]]:
+    positions = [str(position) for position in range(len(layout.names))]
+    wrong: list[tuple[int, str, str]] = []
+
+    def skip(row: Any) -> str:
+        reason = f"{row.actual_columns} columns instead of {row.expected_columns}"
+        wrong.append((row.number - 1, reason, row.text))
+        return "skip"
+
+    if not len(numbers):
+        table = pa.table({position: pa.array([], pa.string()) for position in positions})
+    else:
+        table = pacsv.read_csv(
+            pa.py_buffer(text.encode()),
+            read_options=pacsv.ReadOptions(column_names=positions, use_threads=False, block_size=1 << 28),
+            parse_options=pacsv.ParseOptions(delimiter=layout.delimiter, invalid_row_handler=skip),
+            convert_options=pacsv.ConvertOptions(
+                column_types=dict.fromkeys(positions, pa.string()), strings_can_be_null=False
+            ),
+        )
+    keep = np.ones(len(numbers), dtype=bool)
+    keep[[row for row, _, _ in wrong]] = False
+    malformed = [(int(numbers[row]), reason, text) for row, reason, text in wrong]
+    return table.rename_columns(list(layout.names)), numbers[keep], first_record + np.flatnonzero(keep), malformed
