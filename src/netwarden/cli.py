@@ -85,6 +85,14 @@ def data_get(name: str) -> None:
     print(fetch(_settings(), name))
 
 
+@data.command("pull")
+def data_pull() -> None:
+    """Bring the data snapshots of this commit back from the DVC remote."""
+    from netwarden.training.remotes import pull_snapshots
+
+    print(pull_snapshots(_settings()))
+
+
 @schema.command("draft")
 def schema_draft(
     file: Path,
@@ -182,7 +190,7 @@ def track_sync() -> None:
 @dagshub.command("connect")
 def dagshub_connect(repo: Annotated[str, typer.Argument(help="OWNER/REPO")]) -> None:
     """Set up MLflow and the DVC remote on DagsHub, and verify with a real request."""
-    from netwarden.training.tracking import connect
+    from netwarden.training.remotes import connect
 
     print(connect(_settings(), repo))
 

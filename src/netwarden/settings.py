@@ -152,6 +152,7 @@ class Settings(_Frozen):
     mlflow_password: SecretStr | None = None
     dagshub_repo: str | None = Field(None, description="owner/name")
     dagshub_token: SecretStr | None = None
+    dagshub_url: str = Field("https://dagshub.com", description="Address of DagsHub itself")
     token: SecretStr | None = Field(None, description="Login and bearer token of the portal")
     log_level: str = "INFO"
     log_format: Literal["text", "json"] = "text"
@@ -196,6 +197,7 @@ ENVIRONMENT: dict[str, str] = {
     "MLFLOW_TRACKING_PASSWORD": "basic auth of the MLflow server",
     "DAGSHUB_REPO": "owner/name; sets the MLflow address when that is unset",
     "DAGSHUB_TOKEN": "DagsHub token: password of MLflow and of the DVC remote",
+    "DAGSHUB_CLIENT_HOST": "address of a DagsHub of one's own; unset: https://dagshub.com",
     "NETWARDEN_TOKEN": "login and bearer token of the portal",
     "NETWARDEN_HOME": "state folder; unset: data/",
     "NETWARDEN_DATA": "folder of given datasets; unset: $NETWARDEN_HOME/datasets",
@@ -304,17 +306,19 @@ def _tracking_from(env: Mapping[str, str]) -> dict[str, str | None]:
     uri = env.get("MLFLOW_TRACKING_URI")
     repo = env.get("DAGSHUB_REPO")
     token = env.get("DAGSHUB_TOKEN")
+    home = env.get("DAGSHUB_CLIENT_HOST", "https://dagshub.com").rstrip("/")
     if uri is None and repo is not None:
-        uri = f"https://dagshub.com/{repo}.mlflow"
+        uri = f"{home}/{repo}.mlflow"
     if uri is not None and repo is None:
         parts = urlsplit(uri)
-        if parts.hostname == "dagshub.com" and parts.path.endswith(".mlflow"):
-            repo = parts.path.removesuffix(".mlflow").strip("/")
+        if parts.netloc == urlsplit(home).netloc and parts.path.rstrip("/").endswith(".mlflow"):
+            repo = parts.path.rstrip("/").removesuffix(".mlflow").strip("/")
     owner = repo.split("/")[0] if repo else None
     return {
         "mlflow_uri": uri,
         "dagshub_repo": repo,
         "dagshub_token": token,
+        "dagshub_url": home,
         "mlflow_username": env.get("MLFLOW_TRACKING_USERNAME") or (owner if token else None),
         "mlflow_password": env.get("MLFLOW_TRACKING_PASSWORD") or token,
     }
