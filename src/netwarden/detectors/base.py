@@ -15,8 +15,13 @@ Scores = npt.NDArray[np.float64]  # (rows,), in [0, 1], higher is worse
 class Detector(Protocol):
     """Matrix to score. Immutable once fitted; safe to call from several threads."""
 
-    kind: str
-    families: tuple[str, ...]  # attack families the family head tells apart; empty: head off
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Attack families that the family head tells apart; empty: the head is off, families are null."""
+        ...
 
     def score(self, matrix: Matrix) -> Scores:
         """Evidence of attack per row, not yet calibrated."""
@@ -42,7 +47,8 @@ class Detector(Protocol):
 class DetectorKind(Protocol):
     """How one kind is fitted and loaded; kinds.py lists them by name."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def fit(
         self,

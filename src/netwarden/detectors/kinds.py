@@ -1,0 +1,17 @@
+"""Every detector kind by name. A new kind is one file and one line here; tests/detectors then checks it."""
+
+from __future__ import annotations
+
+from netwarden.detectors.base import DetectorKind
+from netwarden.detectors.boosted_trees import BoostedTreesKind
+from netwarden.errors import ConfigError
+
+KINDS: dict[str, DetectorKind] = {kind.name: kind for kind in (BoostedTreesKind(),)}
+
+
+def detector_kind(name: str) -> DetectorKind:
+    """Kind of that name. Raises ConfigError that lists the known ones."""
+    try:
+        return KINDS[name]
+    except KeyError:
+        raise ConfigError(f"no detector kind {name!r}; known: {', '.join(sorted(KINDS))}") from None

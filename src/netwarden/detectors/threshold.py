@@ -1,0 +1,144 @@
+"""From evidence to decision: scores that read as probabilities, and the threshold that a false-positive budget buys."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from netwarden.detectors.base import Scores
+from netwarden.errors import TrainingError
+
+BUDGETS = (0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+
+_LEAST, _MOST = 1e-300, 1.0 - 2.0**-53  # raw scores of 0 and 1 have no log-odds
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Calibration(_Frozen):
+    """Platt's line on the log-odds of the raw score. Its slope is positive, so the order of rows never changes."""
+
+    slope: float = Field(gt=0)
+    intercept: float
+    rows: int = Field(ge=0)
+
+    def apply(self, raw: Scores) -> Scores:
+        """Scores in [0, 1] in which 0.8 means: 8 of 10 such rows were attacks among the calibration rows."""
+        return _expit(self.slope * _log_odds(raw) + self.intercept)
+
+
+def fit_calibration(raw: Scores, labels: npt.NDArray[np.int8]) -> Calibration:
+    """Calibration fitted on rows that the detector was not trained on (Platt 1999, with his smoothed targets).
+
+    Not isotonic: its steps would tie rows that the detector tells apart, and thresholds fall where few rows are.
+    Raises TrainingError where a class is missing or where attacks score no higher than benign rows.
+    """
+    attacks = int(np.count_nonzero(labels))
+    benign = len(labels) - attacks
+    if not attacks or not benign:
+        raise TrainingError(f"calibration needs benign and attack rows; it was given {benign} and {attacks}")
+    targets = np.where(labels == 1, (attacks + 1) / (attacks + 2), 1 / (benign + 2))
+    slope, intercept = _fit_line(_log_odds(raw), targets)
+    if not slope > 0:
+        raise TrainingError(
+            f"attacks score no higher than benign rows on {len(labels)} held-out rows: the detector has learned "
+            "nothing that holds there; are the labels right?"
+        )
+    return Calibration(slope=slope, intercept=intercept, rows=len(labels))
+
+
+class BudgetRow(_Frozen):
+    """What one budget buys. `interval`: where the true false positive rate lies, with 95 % confidence."""
+
+    budget: float
+    threshold: float
+    realised: float
+    interval: tuple[float, float]
+
+
+class Threshold(_Frozen):
+    """The threshold in force, the budget that chose it, and what it did on `rows` benign rows set aside for that."""
+
+    value: float = Field(ge=0, le=1)
+    budget: float = Field(gt=0, lt=1)
+    realised: float = Field(ge=0, le=1)
+    interval: tuple[float, float]
+    rows: int = Field(ge=1)
+    table: tuple[BudgetRow, ...]
+
+
+def choose_threshold(benign_scores: Scores, budget: float) -> Threshold:
+    """Lowest threshold at which at most `budget` of the benign rows alert, with the table of other budgets.
+
+    Give it calibrated scores of benign rows that served neither training nor calibration. Rows of equal score alert
+    together or not at all, so the realised share may stay below the budget. Raises TrainingError without rows.
+    """
+    if not len(benign_scores):
+        raise TrainingError("no benign rows were set aside to choose a threshold on")
+    falling = np.sort(benign_scores)[::-1]
+    table = tuple(_buy(falling, each) for each in sorted({*BUDGETS, budget}))
+    chosen = next(row for row in table if row.budget == budget)
+    return Threshold(
+        value=chosen.threshold,
+        budget=budget,
+        realised=chosen.realised,
+        interval=chosen.interval,
+        rows=len(falling),
+        table=table,
+    )
+
+
+def _buy(falling: Scores, budget: float) -> BudgetRow:
+    allowed = math.floor(budget * len(falling) + 1e-9)  # 0.07 * 100 is 7.000000000000001, and 0.29 * 100 is below 29
+    first_kept = float(falling[allowed])
+    above = falling[falling > first_kept]
+    next_higher = float(above[-1]) if len(above) else 1.0
+    if first_kept >= 1.0:
+        raise TrainingError(f"more than {budget:.2%} of benign rows score 1: no threshold keeps this budget")
+    # Between the two scores: rounding on another machine then moves no row across it.
+    value = max((first_kept + next_higher) / 2, math.nextafter(first_kept, 1.0))
+    return BudgetRow(
+        budget=budget,
+        threshold=value,
+        realised=len(above) / len(falling),
+        interval=clopper_pearson(len(above), len(falling)),
+    )
+
+
+def clopper_pearson(hits: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact interval of a share (Clopper & Pearson 1934)."""
+    from scipy.special import betaincinv  # noqa: PLC0415 - serving never needs it
+
+    tail = (1 - confidence) / 2
+    low = 0.0 if hits == 0 else float(betaincinv(hits, rows - hits + 1, tail))
+    high = 1.0 if hits == rows else float(betaincinv(hits + 1, rows - hits, 1 - tail))
+    return low, high
+
+
+def _fit_line(x: Scores, targets: Scores) -> tuple[float, float]:
+    """Slope and intercept of least log loss."""
+    from scipy.optimize import minimize  # noqa: PLC0415 - serving never needs it
+
+    def loss(line: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        z = line[0] * x + line[1]
+        off = (_expit(z) - targets) / len(x)
+        return float(np.mean(np.logaddexp(0.0, z) - targets * z)), np.array([np.sum(off * x), np.sum(off)])
+
+    slope, intercept = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS").x
+    return float(slope), float(intercept)
+
+
+def _log_odds(raw: Scores) -> Scores:
+    bounded = np.clip(raw, _LEAST, _MOST)
+    odds: Scores = np.log(bounded) - np.log1p(-bounded)
+    return odds
+
+
+def _expit(log_odds: Scores) -> Scores:
+    probability: Scores = 1.0 / (1.0 + np.exp(-np.clip(log_odds, -700.0, 700.0)))
+    return probability
