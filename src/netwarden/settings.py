@@ -146,6 +146,10 @@ class Settings(_Frozen):
     mongodb_uri: SecretStr | None = None
     s3_bucket: str | None = None
     s3_endpoint: str | None = None
+    aws_access_key_id: str | None = Field(None, description="Unset: boto3 looks where it always does")
+    aws_secret_access_key: SecretStr | None = None
+    aws_session_token: SecretStr | None = None
+    aws_region: str | None = None
     redis_url: SecretStr | None = None
     mlflow_uri: str | None = Field(None, description="Unset: sqlite under home")
     mlflow_username: str | None = None
@@ -178,6 +182,19 @@ class Settings(_Frozen):
         return self.workspace / "data" / "pipeline"
 
     @property
+    def aws_environment(self) -> dict[str, str]:
+        """AWS variables for a child process such as DVC: a .env file reaches it no other way."""
+        facts = {
+            "AWS_ACCESS_KEY_ID": self.aws_access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.aws_secret_access_key and self.aws_secret_access_key.get_secret_value(),
+            "AWS_SESSION_TOKEN": self.aws_session_token and self.aws_session_token.get_secret_value(),
+            "AWS_REGION": self.aws_region,
+            "AWS_DEFAULT_REGION": self.aws_region,
+            "AWS_ENDPOINT_URL_S3": self.s3_endpoint,
+        }
+        return {name: value for name, value in facts.items() if value}
+
+    @property
     def bundles_dir(self) -> Path:
         return self.home / "bundles"
 
@@ -187,9 +204,11 @@ ENVIRONMENT: dict[str, str] = {
     "MONGODB_URI": "MongoDB or Atlas address; unset: embedded store under NETWARDEN_HOME",
     "URI": "same as MONGODB_URI; counts only if it starts with mongodb",
     "S3_BUCKET": "bucket for backups and the DVC remote; unset: a local folder",
-    "AWS_ACCESS_KEY_ID": "read by boto3",
-    "AWS_SECRET_ACCESS_KEY": "read by boto3",
-    "AWS_REGION": "read by boto3",
+    "AWS_ACCESS_KEY_ID": "key of the bucket; unset: boto3 looks where it always does (profile, instance role)",
+    "AWS_SECRET_ACCESS_KEY": "secret of that key",
+    "AWS_SESSION_TOKEN": "for temporary keys",
+    "AWS_REGION": "region of the bucket",
+    "AWS_DEFAULT_REGION": "same as AWS_REGION",
     "AWS_ENDPOINT_URL_S3": "address of an S3-compatible store other than AWS",
     "REDIS_URL": "Redis for the stream; unset: one process",
     "MLFLOW_TRACKING_URI": "MLflow server, or https://dagshub.com/<owner>/<repo>.mlflow; unset: local sqlite",
@@ -259,6 +278,10 @@ def load_settings(environ: Mapping[str, str] | None = None, start: Path | None =
                 "mongodb_uri": mongodb_uri,
                 "s3_bucket": env.get("S3_BUCKET"),
                 "s3_endpoint": env.get("AWS_ENDPOINT_URL_S3"),
+                "aws_access_key_id": env.get("AWS_ACCESS_KEY_ID"),
+                "aws_secret_access_key": env.get("AWS_SECRET_ACCESS_KEY"),
+                "aws_session_token": env.get("AWS_SESSION_TOKEN"),
+                "aws_region": env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION"),
                 "redis_url": env.get("REDIS_URL"),
                 **_tracking_from(env),
                 "token": env.get("NETWARDEN_TOKEN"),

@@ -107,7 +107,7 @@ class AlertStore(Protocol):
         ...
 
     def find(self, where: Mapping[str, Any] | None = None, limit: int = 100, cursor: str | None = None) -> AlertPage:
-        """Alerts, newest first, that fulfil every condition of `where` (field → value, Range or OneOf of filters.py)."""
+        """Alerts, newest first, that meet every condition of `where`: field → value, Range or OneOf of filters.py."""
         ...
 
     def count(self, where: Mapping[str, Any] | None = None) -> int: ...
@@ -191,6 +191,11 @@ class Message:
 class Queue(Protocol):
     """At-least-once delivery of byte bodies to one consumer group."""
 
+    @property
+    def dropped(self) -> int:
+        """Messages lost to the bound since this queue was opened, where it drops the oldest when full."""
+        ...
+
     def publish(self, body: bytes) -> str:
         """Append a body and return its id. Waits or drops the oldest when full, as configured."""
         ...
@@ -202,11 +207,15 @@ class Queue(Protocol):
     def acknowledge(self, message_ids: Sequence[str]) -> None: ...
 
     def claim(self, consumer: str, idle_s: float, limit: int) -> list[Message]:
-        """Take over messages that another consumer left pending for longer than idle_s."""
+        """Take over messages left pending for at least idle_s, whoever had them, oldest first."""
         ...
 
     def dead_letter(self, message: Message, reason: str) -> None:
         """Move a message that cannot be processed aside, with its reason, and acknowledge it."""
+        ...
+
+    def dead_letters(self, limit: int = 100) -> list[tuple[Message, str]]:
+        """Messages moved aside and why, oldest first."""
         ...
 
     def depth(self) -> int:
