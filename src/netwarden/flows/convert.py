@@ -128,7 +128,8 @@ def _parse(array: Any, column: Column, factor: float, missing: tuple[str, ...]) 
 
 def _typed(array: Any, column: Column) -> Any:
     try:
-        return array if pa.types.is_int64(array.type) else array.cast(pa.float64(), safe=False)
+        stays = pa.types.is_int64(array.type) and column.type == "int"
+        return array if stays else array.cast(pa.float64(), safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise SchemaError(
             f"column {column.name!r} holds values of type {array.type}, which are no numbers; is a column misplaced?"
