@@ -65,8 +65,11 @@ def etl(
 ) -> None:
     """Move flow tables into the store: checked, idempotent, resumable."""
     from netwarden.sources.etl import run_etl
+    from netwarden.sources.progress import load_progress
 
-    print(run_etl(_settings(), paths or [], dataset=dataset, schema=schema, labels=labels))
+    with load_progress() as progress:
+        report = run_etl(_settings(), paths or [], dataset=dataset, schema=schema, labels=labels, progress=progress)
+    print(report)
 
 
 @data.command("list")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,23 +90,20 @@ def sniff(path: Path) -> FileFormat:
     return FileFormat() if _is_parquet(path) or _is_arrow(path) else sniff_format(path)
 
 
-def read_label_file(path: Path, column: str = "") -> Any:
+def read_label_file(path: Path, columns: Sequence[str] = ()) -> Any:
     """The labels of a second file, one per record, as an Arrow array of text (kept as codes: labels repeat).
 
-    The column is the named one, else the only one, else one called label. Raises InputError that lists the columns.
+    The column is the first of the given names that is there, else `label`, else the only one. Raises InputError that
+    lists the columns.
     """
     names = column_names(path)
-    position = _label_position(path, names, column)
-    if _is_parquet(path) or _is_arrow(path):
-        tables = [block.table for block in _blocks(path, None, BATCH_ROWS)]
-    else:
-        blocks = list(read_blocks(path, read_layout(path), BATCH_ROWS))
-        wrong = next((fault for block in blocks for fault in block.malformed), None)
-        if wrong:
-            raise InputError(f"label file {path.name}, line {wrong[0]}: {wrong[1]}; labels are matched row by row")
-        tables = [block.table for block in blocks]
-    columns = [table.column(position).combine_chunks().cast(pa.string()).dictionary_encode() for table in tables]
-    return pa.chunked_array(columns).unify_dictionaries().combine_chunks()
+    position = _label_position(path, names, columns)
+    blocks = list(_blocks(path, None, BATCH_ROWS))
+    wrong = next((fault for block in blocks for fault in block.malformed), None)
+    if wrong:
+        raise InputError(f"label file {path.name}, line {wrong[0]}: {wrong[1]}; labels are matched row by row")
+    texts = [block.table.column(position).combine_chunks().cast(pa.string()).dictionary_encode() for block in blocks]
+    return pa.chunked_array(texts).unify_dictionaries().combine_chunks()
 
 
 def is_flow_file(path: Path) -> bool:
@@ -214,14 +211,14 @@ class _Labels:
             )
 
 
-def _label_position(path: Path, names: list[str], column: str) -> int:
-    wanted = fold_name(column) if column else "label"
+def _label_position(path: Path, names: list[str], columns: Sequence[str]) -> int:
     folded = [fold_name(name) for name in names]
-    if wanted in folded:
-        return folded.index(wanted)
-    if len(names) == 1 and not column:
+    for wanted in map(fold_name, (*columns, "label")):
+        if wanted in folded:
+            return folded.index(wanted)
+    if len(names) == 1:
         return 0
-    raise InputError(f"label file {path.name} has no column {column or 'label'!r}, only {', '.join(names)}")
+    raise InputError(f"label file {path.name} has no column {', '.join(columns) or 'label'}, only {', '.join(names)}")
 
 
 def _row_text(raw: Any, row: int, schema: FlowSchema) -> str:
