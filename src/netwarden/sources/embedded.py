@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from netwarden.errors import NotFoundError, StoreError
+from netwarden.errors import StoreError
 from netwarden.flows.schema import LABEL, SPLIT
 from netwarden.sources import layout
 from netwarden.sources.sqlite import Database
@@ -93,9 +93,7 @@ class EmbeddedFlowStore:
                 )
             found = self._require(name)
         if found.schema_id != schema_id:
-            raise StoreError(
-                f"dataset {name} holds rows of schema {found.schema_id}, not {schema_id}; use another dataset name"
-            )
+            raise layout.other_schema(name, found.schema_id, schema_id)
         return found
 
     def _insert_piece(self, target: _Dataset, piece: Any) -> int:
@@ -199,19 +197,7 @@ class EmbeddedFlowStore:
 
     def scan(self, dataset: str, split: str | None = None, batch_rows: int = 65_536) -> Iterator[Any]:
         """Arrow tables of all rows, of one column layout, in no promised order; bounded memory."""
-        found = self._require(dataset)
-        waiting: list[Any] = []
-        held = 0
-        for table in self._stored(found, split):
-            waiting.append(table)
-            held += table.num_rows
-            while held >= batch_rows:
-                merged = pa.concat_tables(waiting)
-                yield merged.slice(0, batch_rows)
-                waiting = [merged.slice(batch_rows)]
-                held -= batch_rows
-        if held:
-            yield pa.concat_tables(waiting)
+        return layout.rebatch(self._stored(self._require(dataset), split), batch_rows)
 
     def _stored(self, found: _Dataset, split: str | None) -> Iterator[Any]:
         """Stored tables as of now: a transaction is open only while one is fetched, and later inserts are left out."""
@@ -233,7 +219,8 @@ class EmbeddedFlowStore:
 
     def summary(self, dataset: str) -> DatasetSummary:
         """Counts and content hash. Raises NotFoundError where the dataset is not there."""
-        key = self._require(dataset).dataset_id
+        found = self._require(dataset)
+        key = found.dataset_id
         rows = self._rows(key)
         with self._database.read() as connection:
             total = connection.execute("SELECT id_sum FROM datasets WHERE dataset_id = ?", (key,)).fetchone()
@@ -243,7 +230,7 @@ class EmbeddedFlowStore:
             rejected = connection.execute("SELECT COUNT(*) FROM quarantine WHERE dataset = ?", (dataset,)).fetchone()
         return DatasetSummary(
             dataset,
-            self._require(dataset).schema_id,
+            found.schema_id,
             rows,
             dict(labels),
             rejected[0],
@@ -263,9 +250,7 @@ class EmbeddedFlowStore:
     def _require(self, name: str) -> _Dataset:
         found = self._dataset(name)
         if found is None:
-            raise NotFoundError(
-                f"no dataset {name!r} in {self.address}; there are: {', '.join(self.datasets()) or 'none'}"
-            )
+            raise layout.no_dataset(name, self.address, self.datasets())
         return found
 
     def _dataset(self, name: str) -> _Dataset | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from netwarden.errors import StoreError
+from netwarden.errors import NotFoundError, StoreError
 from netwarden.flows.schema import ROW_ID
 from netwarden.flows.table import content_hash
 
@@ -74,12 +75,36 @@ def content_hash_of(total: bytes, rows: int) -> str:
     return content_hash(b"dataset", total, rows.to_bytes(8, "little")).hex()
 
 
+def other_schema(dataset: str, kept: str, offered: str) -> StoreError:
+    return StoreError(f"dataset {dataset} holds rows of schema {kept}, not {offered}; use another dataset name")
+
+
+def no_dataset(dataset: str, where: str, there: list[str]) -> NotFoundError:
+    return NotFoundError(f"no dataset {dataset!r} in {where}; there are: {', '.join(there) or 'none'}")
+
+
 def pack_layout(layout: Any) -> bytes:
     return bytes(layout.serialize())
 
 
 def unpack_layout(packed: bytes) -> Any:
     return pa.ipc.read_schema(pa.py_buffer(packed))
+
+
+def rebatch(tables: Iterable[Any], batch_rows: int) -> Iterator[Any]:
+    """The same rows in tables of batch_rows; only the last may be shorter."""
+    waiting: list[Any] = []
+    held = 0
+    for table in tables:
+        waiting.append(table)
+        held += table.num_rows
+        while held >= batch_rows:
+            merged = pa.concat_tables(waiting)
+            yield merged.slice(0, batch_rows)
+            waiting = [merged.slice(batch_rows)]
+            held -= batch_rows
+    if held:
+        yield pa.concat_tables(waiting)
 
 
 def counts(table: Any, column: str) -> dict[str, int]:

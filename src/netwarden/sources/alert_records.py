@@ -1,0 +1,52 @@
+"""Alerts as flat records of plain values, and the cursor of a page: the same in every store."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from netwarden.errors import InputError, NotFoundError
+from netwarden.flows.alert import Alert
+from netwarden.sources.filters import FIELDS, plain
+from netwarden.sources.store import AlertPage
+
+_TIMES = ("raised_at", "started_at")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CURSOR = re.compile(r"(-?\d{1,18})~(.+)")
+
+
+def to_record(alert: Alert) -> dict[str, Any]:
+    """Field → plain value, times in microseconds, features as JSON text."""
+    return {**{name: plain(getattr(alert, name)) for name in FIELDS}, "features": json.dumps(alert.features)}
+
+
+def from_record(record: Mapping[str, Any]) -> Alert:
+    """The alert of a record."""
+    fields = {name: record[name] for name in FIELDS}
+    for name in _TIMES:
+        if fields[name] is not None:
+            fields[name] = _EPOCH + timedelta(microseconds=fields[name])
+    return Alert(**fields, features=json.loads(record["features"]))
+
+
+def page(records: list[Mapping[str, Any]], limit: int) -> AlertPage:
+    """A page from up to limit + 1 records: the one too many only says that there are more."""
+    shown = records[:limit]
+    more = len(records) > limit and bool(shown)
+    cursor = f"{shown[-1]['raised_at']}~{shown[-1]['alert_id']}" if more else None
+    return AlertPage([from_record(record) for record in shown], cursor)
+
+
+def read_cursor(cursor: str) -> tuple[int, str]:
+    """Time in microseconds and id of the last alert shown. Raises InputError."""
+    match = _CURSOR.fullmatch(cursor)
+    if match is None:
+        raise InputError(f"page cursor {cursor!r} is not one that a page of alerts gave; start from the first page")
+    return int(match[1]), match[2]
+
+
+def no_such_alert(alert_id: str) -> NotFoundError:
+    return NotFoundError(f"no alert {alert_id!r}; was its id cut short?")
