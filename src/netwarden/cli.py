@@ -72,6 +72,14 @@ def etl(
     print(report)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def train(context: typer.Context) -> None:
+    """Run the training pipeline; further arguments go to `dvc repro`."""
+    from netwarden.stages.run import run_pipeline
+
+    print(run_pipeline(_settings(), context.args))
+
+
 @data.command("list")
 def data_list() -> None:
     """Show public datasets with address, licence and size."""

@@ -70,7 +70,7 @@ class XgbClassifierParams(BaseModel):
 
 class EvaluateParams(_Frozen):
     worst_rows: int = Field(50, ge=0, description="How many confidently wrong rows the report lists")
-    permutation_rows: int = Field(4000, ge=0, description="Rows used for permutation importance; 0: skip it")
+    permutation_rows: int = Field(4000, ge=0, description="Rows that importance is measured on; 0: skip it")
     flows_per_day: int = Field(1_000_000, ge=1, description="Benign flows a day, for false alerts per day")
 
 

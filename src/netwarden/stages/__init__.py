@@ -1,1 +1,1 @@
-"""One file per DVC stage, same name: read, call, write."""
+"""One file per DVC stage, same name: read, call, write. `run.py` runs them all."""

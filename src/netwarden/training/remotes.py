@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
 import sys
 from concurrent.futures import Future
@@ -111,7 +112,9 @@ def connect(settings: Settings, repo: str) -> Connection:
     if not owner or not name or "/" in name:
         raise ConfigError(f"{repo!r} is not OWNER/REPO, as in the repository's address on DagsHub")
     if settings.dagshub_token is None:
-        raise ConfigError("DAGSHUB_TOKEN is not set; make one under User settings, Tokens on DagsHub, and put it in .env")
+        raise ConfigError(
+            "DAGSHUB_TOKEN is not set; make one under User settings, Tokens on DagsHub, and put it in .env"
+        )
     tracking, remote = f"{settings.dagshub_url}/{repo}.mlflow", f"{settings.dagshub_url}/{repo}.dvc"
     token = settings.dagshub_token.get_secret_value()
     for address, url in ((tracking, tracking + _EXPERIMENTS), (remote, remote)):
@@ -167,7 +170,9 @@ def push_snapshots(settings: Settings) -> list[str]:
         if not problem:
             pushed.append(remote)
         elif remote == DAGSHUB:
-            _log.warning("data snapshot not pushed to DagsHub; `dvc push -r dagshub` does it later", extra={"why": problem})
+            _log.warning(
+                "data snapshot not pushed to DagsHub; `dvc push -r dagshub` does it later", extra={"why": problem}
+            )
         else:
             raise BackupError(f"data snapshot not pushed to {_snapshots(settings)['url']}: {problem}")
     return pushed
@@ -203,6 +208,11 @@ def _write_local_config(folder: Path, remotes: dict[str, dict[str, str]]) -> Non
 def _dvc(settings: Settings, *arguments: str) -> str:
     """Empty, or why DVC failed. A process of its own: DVC's locks do not hold between threads."""
     run = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], cwd=settings.workspace, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=settings.workspace,
+        env={**os.environ, **settings.aws_environment},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return (run.stderr.strip() or run.stdout.strip()).splitlines()[-1] if run.returncode else ""

@@ -106,7 +106,9 @@ def mirror_champion(settings: Settings, entry: BundleEntry) -> None:
                 return
         except TrackingError as error:
             problem = str(error)
-    _log.warning("MLflow's alias still names the champion before; `netwarden track sync` moves it", extra={"why": problem})
+    _log.warning(
+        "MLflow's alias still names the champion before; `netwarden track sync` moves it", extra={"why": problem}
+    )
 
 
 def sync(settings: Settings) -> SyncReport:
@@ -256,7 +258,7 @@ def _refusal() -> type[Exception]:
 
 @contextlib.contextmanager
 def _environment(settings: Settings) -> Iterator[None]:
-    """MLflow reads credentials, timeouts and its telemetry switch from the environment, for as long as the block runs."""
+    """Credentials, timeouts and the telemetry switch, which MLflow reads from the environment, while the block runs."""
     wanted = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",

@@ -1,0 +1,89 @@
+"""The whole pipeline: `dvc repro` in a process of its own, with the interpreter that runs us."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from netwarden import jobs
+from netwarden.errors import ConfigError, JobBusyError, JobError, NotFoundError
+from netwarden.settings import Settings
+from netwarden.sources.connect import open_registry
+
+
+def run_pipeline(settings: Settings, arguments: Sequence[str] = ()) -> str:
+    """One line on the bundle that training registered; `arguments` go to `dvc repro`.
+
+    Raises JobError that names the failed stage, JobBusyError where another run is under way.
+    """
+    if not (settings.workspace / "dvc.yaml").exists():
+        raise ConfigError(
+            f"{settings.workspace} holds no dvc.yaml; run from the project folder or set NETWARDEN_WORKSPACE"
+        )
+    _tell_dvc_about_git(settings.workspace)
+    _repro(settings, *arguments)
+    if not _is_registered(settings):
+        # An up-to-date pipeline meets another store or an emptied state folder: its bundle is unknown there.
+        _repro(settings, "--force", "--single-item", "register")
+    receipt = _receipt(settings)
+    role = "champion" if receipt["champion"] else "challenger"
+    jobs.report("done", f"{role} {receipt['bundle_id']}", 1.0)
+    return f"{role} of {receipt['schema_id']}: {receipt['bundle_id']} ({receipt['why']})"
+
+
+def _repro(settings: Settings, *arguments: str) -> None:
+    """Run `dvc repro`, its output passed through."""
+    here = str(Path(sys.executable).parent)  # not resolved: a virtual environment's python is a link out of it
+    env = {**os.environ, "PATH": f"{here}{os.pathsep}{os.environ.get('PATH', '')}"}
+    command = [sys.executable, "-m", "dvc", "repro", *arguments]
+    failed = ""
+    with subprocess.Popen(command, cwd=settings.workspace, env=env, stderr=subprocess.PIPE, text=True) as repro:
+        for line in repro.stderr or ():
+            sys.stderr.write(line)
+            failed = _fault(line) or failed
+    if repro.returncode == 0:
+        return
+    if failed == "busy":
+        raise JobBusyError("another run of the pipeline is under way in this workspace; wait for it")
+    raise JobError(f"stage {failed} failed; its own message stands above" if failed else "dvc repro failed; see above")
+
+
+def _fault(line: str) -> str:
+    """Stage that a line of DVC's says has failed, or `busy`."""
+    if "busy" in line and "blocked by" in line:
+        return "busy"
+    named = re.search(r"failed to reproduce '([\w-]+)'", line)
+    return named.group(1) if named else ""
+
+
+def _is_registered(settings: Settings) -> bool:
+    bundle_id = _receipt(settings)["bundle_id"]
+    with closing(open_registry(settings)) as registry:
+        try:
+            location = registry.entry(bundle_id).location
+        except NotFoundError:
+            return False
+    return (settings.bundles_dir / location).is_dir()
+
+
+def _receipt(settings: Settings) -> dict[str, str]:
+    receipt: dict[str, str] = json.loads((settings.pipeline_dir / "register" / "receipt.json").read_bytes())
+    return receipt
+
+
+def _tell_dvc_about_git(workspace: Path) -> None:
+    """DVC refuses to work outside git unless it is told to: in an image, or in an unpacked archive."""
+    from dvc.config import Config  # noqa: PLC0415 - takes a quarter of a second
+
+    inside = any((folder / ".git").exists() for folder in (workspace, *workspace.parents))
+    config = Config(str(workspace / ".dvc"), validate=False)
+    if bool(config.load_one("local").get("core", {}).get("no_scm")) == (not inside):
+        return
+    with config.edit("local") as local:
+        local.setdefault("core", {})["no_scm"] = not inside

@@ -1,0 +1,21 @@
+"""Stage 2: checks that the data must pass; a failed one stops the pipeline and says which rows."""
+
+from __future__ import annotations
+
+from netwarden.evaluation.checks import require_passed, run_checks
+from netwarden.settings import Params, Settings
+from netwarden.stages.workspace import enter, output_folder, read_flows, write_json
+
+
+def run(settings: Settings, params: Params) -> str:
+    """Report of every check. Raises DataCheckError, after writing it, where one failed."""
+    table, schema = read_flows(settings)
+    checks = run_checks(table, schema, params.validate_)
+    report = {"rows": len(table), "schema": schema.id, "checks": [check.as_dict() for check in checks]}
+    write_json(output_folder(settings, "validate") / "report.json", report)
+    require_passed(checks, schema)
+    return f"{len(checks)} checks passed on {len(table)} rows"
+
+
+if __name__ == "__main__":
+    enter("validate", run)

@@ -1,0 +1,84 @@
+"""From training rows to a bundle: fit, calibrate, set the threshold, each on rows of its own and never on test rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from netwarden.detectors.base import Detector
+from netwarden.detectors.bundle import DetectorBundle, TrainingFacts, write_bundle
+from netwarden.detectors.kinds import detector_kind
+from netwarden.detectors.reference import describe_training
+from netwarden.detectors.threshold import Calibration, Threshold, choose_threshold, fit_calibration
+from netwarden.evaluation.metrics import Outcome, flat, measure
+from netwarden.evaluation.split import CALIBRATION, FIT, THRESHOLD, VALIDATION
+from netwarden.features.preprocessor import Preprocessor
+from netwarden.flows.labels import BENIGN
+from netwarden.flows.schema import FlowSchema
+from netwarden.flows.truth import ATTACK
+from netwarden.settings import Params
+from netwarden.training.resample import grow_families
+from netwarden.training.rows import TrainingRows
+
+
+def fit_bundle(
+    folder: Path,
+    rows: TrainingRows,
+    preprocessor: Preprocessor,
+    schema: FlowSchema,
+    params: Params,
+    facts: TrainingFacts,
+) -> DetectorBundle:
+    """Bundle written to a new folder; `facts` say where the rows come from, the rest of them is filled in here."""
+    fit = rows.part(FIT)
+    detector = _fit_detector(fit, preprocessor, params)
+    calibrating = rows.part(CALIBRATION)
+    calibration = fit_calibration(detector.score(calibrating.matrix), calibrating.attack)
+    quiet = rows.part(THRESHOLD)
+    benign_scores = calibration.apply(detector.score(quiet.matrix[quiet.attack == 0]))
+    threshold = choose_threshold(benign_scores, params.train.false_positive_budget)
+    names, counts = np.unique(rows.parts, return_counts=True)
+    validation = judge(rows.part(VALIDATION), detector, calibration, threshold)
+    return write_bundle(
+        folder,
+        schema=schema,
+        preprocessor=preprocessor,
+        detector=detector,
+        calibration=calibration,
+        threshold=threshold,
+        reference=describe_training(fit.matrix, calibration.apply(detector.score(fit.matrix)), preprocessor),
+        training=facts.model_copy(
+            update={
+                "seed": params.train.seed,
+                "params": _shaping(params),
+                "rows": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
+                "metrics": flat(measure(validation, frozenset(rows.labels.tolist()), threshold.budget, 1)),
+            }
+        ),
+    )
+
+
+def judge(rows: TrainingRows, detector: Detector, calibration: Calibration, threshold: Threshold) -> Outcome:
+    """What a detector that is not in a bundle yet makes of some rows."""
+    scores = calibration.apply(detector.score(rows.matrix))
+    alerts = scores >= threshold.value
+    predicted = np.full(len(scores), BENIGN, dtype=object)
+    predicted[alerts] = ATTACK
+    if detector.families and alerts.any():
+        predicted[alerts] = np.asarray(detector.families, dtype=object)[detector.family_codes(rows.matrix[alerts])]
+    return Outcome(rows.labels, rows.families, scores, alerts, predicted.astype(str))
+
+
+def _fit_detector(fit: TrainingRows, preprocessor: Preprocessor, params: Params) -> Detector:
+    train = params.train
+    matrix, families = grow_families(fit.matrix, fit.families, preprocessor.categorical, train.resample, train.seed)
+    labels = (families != BENIGN).astype(np.int8)
+    block = params.xgb_classifier.model_dump()
+    kind = detector_kind(train.detector)
+    return kind.fit(matrix, labels, families.astype(object), preprocessor.categorical, block, train.seed, train.threads)
+
+
+def _shaping(params: Params) -> dict[str, object]:
+    """The sections of params.json that shape a bundle."""
+    return params.model_dump(mode="json", by_alias=True, include={"transform", "train", "xgb_classifier"})
