@@ -1,26 +1,90 @@
 """Which store, registry, lease, queue and backup the settings name: a server by its address, else the embedded one.
 
-Each opener imports its backend only when called, so that nothing is paid for what is not used.
+Each opener imports its backend only when called, so that nothing is paid for what is not used. Nothing connects before
+its first use.
 """
 
 # ruff: noqa: PLC0415 - see above
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from netwarden.settings import Settings
-from netwarden.sources.store import FlowStore, Registry
+from netwarden.sources.store import AlertStore, Backup, FlowStore, Lease, Queue, Registry
+
+if TYPE_CHECKING:
+    from netwarden.sources.mongo import Mongo
 
 
 def open_flow_store(settings: Settings) -> FlowStore:
-    """Flow rows: MongoDB where its address is set, else a file under NETWARDEN_HOME."""
+    """Flow rows: MongoDB where its address is set, else `flows.sqlite` under NETWARDEN_HOME."""
+    if settings.mongodb_uri:
+        from netwarden.sources.mongo_flows import MongoFlowStore
+
+        return MongoFlowStore(_mongo(settings))
     from netwarden.sources.embedded import EmbeddedFlowStore
 
     return EmbeddedFlowStore(settings.home / "flows.sqlite")
 
 
+def open_alert_store(settings: Settings) -> AlertStore:
+    """Alerts: MongoDB where its address is set, else `alerts.sqlite` under NETWARDEN_HOME."""
+    if settings.mongodb_uri:
+        from netwarden.sources.mongo_alerts import MongoAlertStore
+
+        return MongoAlertStore(_mongo(settings))
+    from netwarden.sources.embedded_alerts import EmbeddedAlertStore
+
+    return EmbeddedAlertStore(settings.home / "alerts.sqlite")
+
+
 def open_registry(settings: Settings) -> Registry:
-    """Registered bundles: beside the flow rows."""
-    from netwarden.sources.embedded_registry import EmbeddedEventLog
+    """Registered bundles: MongoDB where its address is set, else `registry.sqlite` under NETWARDEN_HOME."""
     from netwarden.sources.registry import EventRegistry
 
+    if settings.mongodb_uri:
+        from netwarden.sources.mongo_registry import MongoEventLog
+
+        return EventRegistry(MongoEventLog(_mongo(settings)))
+    from netwarden.sources.embedded_registry import EmbeddedEventLog
+
     return EventRegistry(EmbeddedEventLog(settings.home / "registry.sqlite"))
+
+
+def open_lease(settings: Settings) -> Lease:
+    """Single flight: across all machines of one MongoDB, else across this machine's processes."""
+    from netwarden.sources.leases import RenewedLease
+
+    if settings.mongodb_uri:
+        from netwarden.sources.mongo_registry import MongoLeaseTable
+
+        return RenewedLease(MongoLeaseTable(_mongo(settings)))
+    from netwarden.sources.embedded_registry import EmbeddedLeaseTable
+
+    return RenewedLease(EmbeddedLeaseTable(settings.home / "registry.sqlite"))
+
+
+def open_queue(settings: Settings) -> Queue:  # noqa: ARG001 - where Redis is set, its queue belongs here
+    """Batches between producers and workers of one process."""
+    from netwarden.sources.memory_queue import MemoryQueue
+
+    return MemoryQueue()
+
+
+def open_backup(settings: Settings) -> Backup:
+    """Backups: the S3 bucket where one is named, else `backup/` under NETWARDEN_HOME."""
+    if settings.s3_bucket:
+        from netwarden.sources.s3 import open_bucket
+
+        return open_bucket(settings)
+    from netwarden.sources.local_backup import LocalBackup
+
+    return LocalBackup(settings.home / "backup")
+
+
+def _mongo(settings: Settings) -> Mongo:
+    from netwarden.sources.mongo import Mongo
+
+    assert settings.mongodb_uri is not None  # noqa: S101 - callers asked
+    return Mongo(settings.mongodb_uri.get_secret_value(), settings.store.database, settings.store.timeout_s)

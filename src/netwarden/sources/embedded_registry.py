@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from netwarden.sources.registry import LogRecord
+from netwarden.sources.registry import LogRecord, record_as_dict, record_from
 from netwarden.sources.sqlite import Database
-from netwarden.sources.store import BundleEntry, RegistryEvent
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS events (position INTEGER PRIMARY KEY, record TEXT NOT NULL);
@@ -74,23 +70,3 @@ class EmbeddedLeaseTable:
 
     def close(self) -> None:
         self._database.close()
-
-
-def record_as_dict(record: LogRecord) -> dict[str, Any]:
-    """A record as plain JSON values; `record_from` reads it back."""
-    plain: dict[str, Any] = {"event": {**vars(record.event), "at": record.event.at.isoformat()}, "entry": None}
-    if record.entry:
-        plain["entry"] = {**vars(record.entry), "registered_at": record.entry.registered_at.isoformat()}
-    return plain
-
-
-def record_from(plain: Mapping[str, Any]) -> LogRecord:
-    event, entry = dict(plain["event"]), plain["entry"]
-    event["at"] = _time(event["at"])
-    if entry is not None:
-        entry = BundleEntry(**{**entry, "registered_at": _time(entry["registered_at"])})
-    return LogRecord(RegistryEvent(**event), entry)
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)

@@ -5,10 +5,10 @@ Champion, challengers and history all follow from the events in order, so no sec
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from netwarden.errors import NotFoundError
 from netwarden.sources.store import BundleEntry, RegistryEvent
@@ -22,6 +22,23 @@ class LogRecord:
 
     event: RegistryEvent
     entry: BundleEntry | None = None
+
+
+def record_as_dict(record: LogRecord) -> dict[str, Any]:
+    """A record as plain JSON values; `record_from` reads it back."""
+    plain: dict[str, Any] = {"event": {**vars(record.event), "at": record.event.at.isoformat()}, "entry": None}
+    if record.entry:
+        plain["entry"] = {**vars(record.entry), "registered_at": record.entry.registered_at.isoformat()}
+    return plain
+
+
+def record_from(plain: Mapping[str, Any]) -> LogRecord:
+    """The record of plain JSON values."""
+    event, entry = dict(plain["event"]), plain["entry"]
+    event["at"] = _time(event["at"])
+    if entry is not None:
+        entry = BundleEntry(**{**entry, "registered_at": _time(entry["registered_at"])})
+    return LogRecord(RegistryEvent(**event), entry)
 
 
 class EventLog(Protocol):
@@ -155,3 +172,7 @@ def _reign(records: list[LogRecord], schema_id: str) -> list[str]:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,0 +1,159 @@
+"""The only door to MongoDB: connections, its errors in our own words, and the operations that need the driver."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import certifi
+from pymongo import MongoClient
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    ConfigurationError,
+    DuplicateKeyError,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+)
+
+from netwarden.errors import StoreError
+
+Document = dict[str, Any]
+
+_DUPLICATE = 11000
+_HOSTS = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:\d+)?(,([A-Za-z0-9._-]+)(:\d+)?)*")
+_STALLED_S = 60.0  # one answer; a scan is many
+
+
+class Mongo:
+    """A MongoDB database by its address: plain, replica set or Atlas (`mongodb+srv://`, TLS against certifi's roots).
+
+    Connects on first use. `database` counts where the address names none. Raises StoreError for an address that cannot
+    be one.
+    """
+
+    def __init__(self, uri: str, database: str, timeout_s: float) -> None:
+        self.address = f"MongoDB {_host(uri)}"
+        _refuse_placeholder(uri)
+        try:
+            self._client: MongoClient[Document] = MongoClient(uri, **_options(uri, timeout_s))
+            self._database: Database[Document] = self._client.get_default_database(database)
+        except InvalidURI:  # its text may quote a part of the password
+            raise StoreError(
+                f"{self.address}: the address is not a MongoDB URI; do user and password hold characters such as "
+                "@ : / that must be percent-encoded?"
+            ) from None
+        except (ConfigurationError, ValueError) as error:
+            raise StoreError(f"{self.address}: {error}; is the cluster's name right, and DNS at hand?") from None
+        self.address += f", database {self._database.name}"
+
+    def collection(self, name: str) -> Collection[Document]:
+        """A collection of the database; use it inside `explained`."""
+        return self._database[name]
+
+    def close(self) -> None:
+        self._client.close()
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn the driver's errors into a StoreError that says which host, what and the likely cause."""
+        try:
+            yield
+        except PyMongoError as error:
+            raise StoreError(f"{self.address}: {_cause(error)}") from None
+
+    def add_new(self, collection: Collection[Document], documents: Sequence[Document]) -> int:
+        """Add those whose _id is not there yet, in any order; returns how many were. Safe to repeat."""
+        if not documents:
+            return 0
+        with self.explained():
+            try:
+                return len(collection.insert_many(documents, ordered=False).inserted_ids)
+            except BulkWriteError as error:
+                refused = [fault for fault in error.details["writeErrors"] if fault["code"] != _DUPLICATE]
+                if refused or error.details.get("writeConcernErrors"):
+                    raise
+                return int(error.details["nInserted"])
+
+    def add_one(self, collection: Collection[Document], document: Document) -> bool:
+        """Add a document; False where its _id is taken."""
+        with self.explained():
+            try:
+                collection.insert_one(document)
+            except DuplicateKeyError:
+                return False
+            return True
+
+    def update_one(self, collection: Collection[Document], key: str, stages: list[Document]) -> Document:
+        """The document of a key after an update by the server's own expressions, created where it is not there."""
+        with self.explained():
+            for _ in range(2):  # two that create it at once: the second finds it there
+                try:
+                    after = collection.find_one_and_update({"_id": key}, stages, upsert=True, return_document=True)
+                except DuplicateKeyError:
+                    continue
+                return dict(after or {})
+        raise StoreError(f"{self.address}: {key!r} changes too quickly")
+
+
+def _host(uri: str) -> str:
+    """Hosts of an address, never a part of its login: what is not plainly a list of hosts is not shown."""
+    hosts = uri.partition("://")[2].rpartition("@")[2].partition("/")[0].partition("?")[0]
+    return hosts if _HOSTS.fullmatch(hosts) else "at an unreadable address"
+
+
+def _refuse_placeholder(uri: str) -> None:
+    login = uri.partition("://")[2].rpartition("@")[0]
+    if login.endswith(":") or ":<" in login:
+        raise StoreError(
+            f"MongoDB {_host(uri)}: the address holds no password yet; put yours where Atlas wrote <password>"
+        )
+
+
+def _options(uri: str, timeout_s: float) -> Mapping[str, Any]:
+    milliseconds = int(timeout_s * 1000)
+    options: dict[str, Any] = {
+        "appname": "netwarden",
+        "serverSelectionTimeoutMS": milliseconds,
+        "connectTimeoutMS": milliseconds,
+        "socketTimeoutMS": int(max(_STALLED_S, timeout_s) * 1000),
+    }
+    query = uri.partition("?")[2].lower()
+    secure = uri.startswith("mongodb+srv://") or "tls=true" in query or "ssl=true" in query
+    if secure and "tlscafile" not in query and "tls=false" not in query:
+        options["tlsCAFile"] = certifi.where()
+    return options
+
+
+def _cause(error: PyMongoError) -> str:
+    if isinstance(error, AutoReconnect):
+        return (
+            f"no answer ({str(error).partition(' (configured')[0].partition(', Timeout')[0]}); is it running, and does "
+            "its network access list let this machine in?"
+        )
+    if isinstance(error, BulkWriteError):
+        faults = error.details.get("writeErrors") or error.details.get("writeConcernErrors") or [{}]
+        return _refusal(faults[0].get("code"), str(faults[0].get("errmsg", error)))
+    if isinstance(error, OperationFailure):
+        details = error.details or {}
+        return _refusal(error.code, str(details.get("errmsg", error)))
+    return str(error)
+
+
+def _refusal(code: int | None, text: str) -> str:
+    return f"{_REFUSALS.get(code or 0, 'the server refuses')} ({text})"
+
+
+_REFUSALS = {
+    18: "user or password is wrong; check the address, and that the user is of this cluster",
+    8000: "Atlas refuses: user or password is wrong, or the cluster is over its space quota",
+    13: "this user may not do that; give it the role readWrite on the database",
+    14031: "the server's disk is full; free some space, then load again: what was kept is known then",
+    10107: "the server takes no writes just now; is it a secondary, or electing?",
+    91: "the server is shutting down",
+}
