@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from netwarden.errors import LabelError, SchemaError
 from netwarden.flows.convert import Refusal
@@ -34,29 +34,24 @@ def read_labels(values: Any, schema: FlowSchema, families: Families | None) -> T
     """
     if families is None and not schema.label.binary:
         raise SchemaError(f"labels of schema {schema.id} need the family table, schema/families.yaml")
+    codes, spelled = _encoded(values)
+    meanings = [_meaning(_tidy(text), schema.label, families) for text in spelled]
+    refusals = [
+        Refusal(f"unknown label {text!r}" if text.strip() else "label missing", codes == code)
+        for code, (text, meaning) in enumerate(zip(spelled, meanings, strict=True))
+        if meaning is None
+    ]
+    label, family = (pa.array([meaning and meaning[part] for meaning in meanings], pa.string()) for part in (0, 1))
+    return Truth(label.take(pa.array(codes)), family.take(pa.array(codes)), refusals)
+
+
+def _encoded(values: Any) -> tuple[npt.NDArray[np.int32], list[str]]:
+    """Code of each row and the text of each code; a missing label is an empty text."""
     array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    encoded = array.cast(pa.string()).dictionary_encode()
-    spelled = encoded.dictionary.to_pylist()
-    meanings = [_meaning(_tidy(text), schema.label, families) for text in spelled]
-    codes = encoded.indices.fill_null(len(spelled)).to_numpy(zero_copy_only=False)
-    unknown = [f"unknown label {text!r}" if text.strip() else "label missing" for text in spelled]
-    return Truth(
-        _taken([meaning and meaning[0] for meaning in meanings], codes),
-        _taken([meaning and meaning[1] for meaning in meanings], codes),
-        [
-            Refusal(reason, codes == code)
-            for code, (reason, meaning) in enumerate(
-                zip([*unknown, "label missing"], [*meanings, None], strict=True),
-            )
-            if meaning is None and np.any(codes == code)
-        ],
-    )
-
-
-def _taken(names: list[Any], codes: Any) -> Any:
-    return pc.take(pa.array([*names, None], pa.string()), pa.array(codes))
+    encoded = array.cast(pa.string()).fill_null("").dictionary_encode()
+    return encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist()
 
 
 def _tidy(text: str) -> str:
@@ -67,10 +62,10 @@ def _tidy(text: str) -> str:
 
 def _meaning(text: str, rule: LabelRule, families: Families | None) -> tuple[str, str] | None:
     """(label, family), or None where nothing knows the text."""
-    if not text:
-        return None
     if text.casefold() in {spelling.casefold() for spelling in rule.benign}:
         return BENIGN, BENIGN
+    if not text:
+        return None
     if rule.binary:
         attacks = {spelling.casefold() for spelling in rule.attack}
         return (ATTACK, ATTACK) if not attacks or text.casefold() in attacks else None

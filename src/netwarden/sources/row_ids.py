@@ -84,6 +84,6 @@ def _words(column: Any) -> Words:
 def _text_words(array: Any) -> Words:
     encoded = array.dictionary_encode()
     hashes = [content_hash(text.encode()) for text in encoded.dictionary.to_pylist()]
-    words: Words = np.frombuffer(b"".join([*hashes, _NO_TEXT]), np.int64).reshape(-1, ID_BYTES // 8)
-    codes = encoded.indices.fill_null(len(hashes)).to_numpy(zero_copy_only=False)
-    return np.take(words, codes, axis=0)
+    by_code = np.frombuffer(b"".join([*hashes, _NO_TEXT]), np.int64).reshape(-1, ID_BYTES // 8)
+    words: Words = by_code[encoded.indices.fill_null(len(hashes)).to_numpy(zero_copy_only=False)]
+    return words
