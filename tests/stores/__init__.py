@@ -1,0 +1,1 @@
+"""One behaviour suite per contract, over every backend."""
