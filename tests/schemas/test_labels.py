@@ -102,7 +102,7 @@ def test_every_attack_has_an_attack_technique_or_says_why_not():
 
 def test_nsl_kdd_families_have_the_published_test_counts(nsl_kdd):
     schema = load_schema("nsl_kdd", ROOT / "schema")
-    found = Counter()
+    found: Counter[str] = Counter()
     for batch in read_batches(nsl_kdd / "KDDTest+.txt.gz", schema, FAMILIES, labelled=True):
         found.update(batch.table.arrow["family"].to_pylist())
     assert found == {"benign": 9711, "dos": 7458, "probe": 2421, "r2l": 2754, "u2r": 200}

@@ -229,24 +229,30 @@ def _is_number(cell: str) -> bool:
 def _line_blocks(path: Path, encoding: str, block_rows: int) -> Iterator[tuple[str, int, float]]:
     """Whole lines as text, how many, and the share of the file read so far."""
     size = max(path.stat().st_size, 1)
-    done = 0
+    done = taken = read = 0  # lines yielded, bytes yielded, bytes read, all after decompression
     with open_text(path) as (stream, raw):
-        rest = b""
+        rest, ahead = b"", b""
         while True:
             try:
-                chunk = stream.read(_CHUNK_BYTES)
+                chunk, ahead = ahead or stream.read(_CHUNK_BYTES), stream.read(_CHUNK_BYTES)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 raise InputError(f"{path.name} is damaged after line {done}: {error}; was it copied whole?") from None
-            data = rest + chunk if chunk else rest + b"\n" * (not rest.endswith(b"\n")) if rest else b""
-            if not data:
-                return
+            data = rest + chunk
+            read = taken + len(data) + len(ahead)
+            if data and not ahead and not data.endswith(b"\n"):
+                data += b"\n"
             ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")) + 1
             start = 0
             for first in range(0, len(ends), block_rows):
                 last = min(first + block_rows, len(ends)) - 1
-                yield _decoded(data[start : ends[last]], encoding), last - first + 1, min(raw.tell() / size, 1.0)
-                start = int(ends[last])
+                block = data[start : ends[last]]
+                taken += len(block)
                 done += last - first + 1
+                position = min(raw.tell() / size * taken / read, 1.0)
+                yield _decoded(block, encoding), last - first + 1, position
+                start = int(ends[last])
+            if not ahead:
+                return
             rest = data[start:]
             if len(rest) > _LONGEST_LINE_BYTES:
                 raise InputError(f"{path.name} has a line of over 16 MiB after line {done}; is it a table of text?")
