@@ -6,14 +6,16 @@ import pytest
 from netwarden.settings import ResampleParams
 from netwarden.training.resample import grow_families
 
-CATEGORICAL = (False, True, False)
+CATEGORICAL = (False, True, False, True)
 
 
 @pytest.fixture
 def rows():
     rng = np.random.default_rng(0)
     families = np.array(["benign"] * 500 + ["dos"] * 300 + ["u2r"] * 6)
-    matrix = np.column_stack([rng.normal(size=806), rng.integers(0, 4, 806), rng.normal(size=806)])
+    matrix = np.column_stack(
+        [rng.normal(size=806), rng.integers(0, 4, 806), rng.normal(size=806), rng.integers(0, 9, 806)]
+    )
     return matrix.astype(np.float32), families
 
 

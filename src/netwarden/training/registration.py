@@ -63,8 +63,7 @@ def register_bundle(settings: Settings, params: Params, trained: Path, evaluatio
         _register(registry, bundle, metrics, champion, why, run)
     _log.info("registered", extra={"bundle": bundle.bundle_id, "champion": champion, "why": why})
     tag = store_in_bentoml(bundle)
-    with closing(open_backup(settings)) as backup:
-        kept = _back_up(settings, backup, bundle, evaluation)
+    kept = _back_up(settings, open_backup(settings), bundle, evaluation)
     return Receipt(
         bundle.bundle_id,
         bundle.schema_id,

@@ -68,7 +68,7 @@ def _sampler(
     }
     mixed = categorical.any() and not categorical.all()
     if params.method == "smotenc" and mixed:
-        return SMOTENC(categorical_features=np.flatnonzero(categorical), **facts)
+        return SMOTENC(categorical_features=np.flatnonzero(categorical).tolist(), **facts)
     return SMOTE(**facts)
 
 
