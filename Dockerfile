@@ -1,0 +1,62 @@
+# Two stages: one installs exactly the locked files, the other runs them as an ordinary user, without build tools.
+# deploy/replay_dockerfile.py carries these steps out without a container engine; keep to what it knows.
+FROM python:3.11-slim-bookworm AS build
+
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+WORKDIR /app
+
+# uv installs the lock; both are checked against hashes.
+COPY deploy/requirements-uv.txt deploy/requirements-uv.txt
+RUN python -m venv /opt/uv \
+ && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r deploy/requirements-uv.txt
+
+ENV VIRTUAL_ENV=/opt/venv \
+    UV_LINK_MODE=copy \
+    UV_NO_CACHE=1
+COPY requirements.lock requirements.lock
+RUN python -m venv --without-pip /opt/venv \
+ && /opt/uv/bin/uv pip sync --require-hashes --compile-bytecode requirements.lock
+
+# The project in place: the pipeline's stages depend on the source files that they run.
+COPY pyproject.toml setup.py README.md LICENSE ./
+COPY src src
+RUN /opt/uv/bin/uv pip install --no-deps --no-build-isolation --editable . \
+ && /opt/venv/bin/python -m compileall -q src
+
+
+FROM python:3.11-slim-bookworm
+
+LABEL org.opencontainers.image.title="netwarden" \
+      org.opencontainers.image.description="Machine-learning network intrusion detection: portal, JSON API, training pipeline" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.1.0"
+
+RUN useradd --uid 10001 --no-create-home --home-dir /app/data --shell /usr/sbin/nologin netwarden
+WORKDIR /app
+
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /app/src src
+COPY pyproject.toml setup.py README.md LICENSE params.json dvc.yaml dvc.lock app.py main.py ETL.py service.py bentofile.yaml ./
+COPY .dvc/config .dvc/config
+COPY schema schema
+COPY config config
+COPY templates templates
+COPY static static
+COPY data/manifests data/manifests
+
+# Training writes here and nowhere else: state and pipeline outputs, DVC's own records, the pipeline's lock.
+RUN chown -R 10001:10001 data .dvc dvc.lock
+
+ENV PATH=/opt/venv/bin:$PATH \
+    HOME=/app/data \
+    NETWARDEN_HOME=/app/data \
+    NETWARDEN_HOST=0.0.0.0 \
+    PYTHONUNBUFFERED=1 \
+    GIT_PYTHON_REFRESH=quiet
+
+USER 10001
+VOLUME /app/data
+EXPOSE 8000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
+  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ.get(\"NETWARDEN_PORT\", 8000)}/health', timeout=4)"]
+CMD ["netwarden", "serve"]
