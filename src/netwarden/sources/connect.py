@@ -84,7 +84,7 @@ def open_backup(settings: Settings) -> Backup:
 
 
 def _mongo(settings: Settings) -> Mongo:
-    from netwarden.sources.mongo import Mongo
+    from netwarden.sources.mongo import shared
 
     assert settings.mongodb_uri is not None  # noqa: S101 - callers asked
-    return Mongo(settings.mongodb_uri.get_secret_value(), settings.store.database, settings.store.timeout_s)
+    return shared(settings.mongodb_uri.get_secret_value(), settings.store.database, settings.store.timeout_s)

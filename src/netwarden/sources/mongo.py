@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,19 +33,42 @@ _HOSTS = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:\d+)?(,([A-Za-z0-9._-
 _STALLED_S = 60.0  # one answer; a scan is many
 
 
+def shared(uri: str, database: str, timeout_s: float) -> Mongo:
+    """This process's connection to a database: one for all of its stores, open until the last of them closes."""
+    key = (os.getpid(), uri, database, timeout_s)  # a forked child needs its own
+    with _sharing:
+        mongo = _shared.get(key)
+        if mongo is None:
+            mongo = _shared[key] = Mongo(uri, database, timeout_s, forget=lambda: _shared.pop(key, None))
+        mongo.users += 1
+        return mongo
+
+
+_shared: dict[tuple[int, str, str, float], Mongo] = {}
+_sharing = threading.Lock()
+
+
+@atexit.register
+def _close_all() -> None:
+    for mongo in _shared.values():
+        mongo.client.close()
+
+
 class Mongo:
     """A MongoDB database by its address: plain, replica set or Atlas (`mongodb+srv://`, TLS against certifi's roots).
 
-    Connects on first use. `database` counts where the address names none. Raises StoreError for an address that cannot
-    be one.
+    Get it from `shared`. Connects on first use. `database` counts where the address names none. Raises StoreError for
+    an address that cannot be one.
     """
 
-    def __init__(self, uri: str, database: str, timeout_s: float) -> None:
+    def __init__(self, uri: str, database: str, timeout_s: float, forget: Callable[[], object]) -> None:
+        self.users = 0
+        self._forget = forget
         self.address = f"MongoDB {_host(uri)}"
         _refuse_placeholder(uri)
         try:
-            self._client: MongoClient[Document] = MongoClient(uri, **_options(uri, timeout_s))
-            self._database: Database[Document] = self._client.get_default_database(database)
+            self.client: MongoClient[Document] = MongoClient(uri, **_options(uri, timeout_s))
+            self._database: Database[Document] = self.client.get_default_database(database)
         except InvalidURI:  # its text may quote a part of the password
             raise StoreError(
                 f"{self.address}: the address is not a MongoDB URI; do user and password hold characters such as "
@@ -57,7 +83,12 @@ class Mongo:
         return self._database[name]
 
     def close(self) -> None:
-        self._client.close()
+        """Say that one user is done."""
+        with _sharing:
+            self.users -= 1
+            if self.users == 0:
+                self._forget()
+                self.client.close()
 
     @contextmanager
     def explained(self) -> Iterator[None]:

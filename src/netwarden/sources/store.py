@@ -235,6 +235,8 @@ class Lease(Protocol):
         """Hold while the block runs. Raises StoreError naming the present holder."""
         ...
 
+    def close(self) -> None: ...
+
 
 # --- backup -------------------------------------------------------------------------------------------------
 

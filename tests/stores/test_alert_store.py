@@ -1,0 +1,160 @@
+"""What every alert store promises."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from netwarden.errors import InputError, NotFoundError
+from netwarden.flows.alert import Alert
+from netwarden.settings import Settings
+from netwarden.sources.connect import open_alert_store
+from netwarden.sources.filters import OneOf, Range
+from netwarden.sources.store import AlertStore
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[AlertStore]:
+    store = open_alert_store(settings)
+    yield store
+    store.close()
+
+
+def alert(number: int, **facts: Any) -> Alert:
+    """An alert raised `number` microseconds after noon."""
+    fields: dict[str, Any] = {
+        "alert_id": f"alert-{number:04}",
+        "flow_id": f"flow-{number}",
+        "bundle_id": "b1",
+        "schema_id": "nsl_kdd",
+        "raised_at": NOON + timedelta(microseconds=number),
+        "score": 0.9,
+        "threshold": 0.5,
+        "verdict": "known_attack",
+        "family": "dos",
+    }
+    return Alert(**{**fields, **facts})
+
+
+def ids(alerts: list[Alert]) -> list[str]:
+    return [found.alert_id for found in alerts]
+
+
+def test_an_alert_comes_back_as_it_went_in(store):
+    full = alert(
+        1,
+        started_at=NOON - timedelta(microseconds=17),
+        source="10.0.0.1",
+        source_port=40_000,
+        target="10.0.0.2",
+        target_port=80,
+        protocol=6,
+        interim=True,
+        sensor="edge",
+        features={"flow.bytes": 3, "$service": "http", "rate": None},
+    )
+    assert store.add([full, alert(2, family=None, verdict="novel")]) == 2
+    assert store.get("alert-0001") == full
+    assert store.get("alert-0002").family is None
+
+
+def test_the_first_of_two_alerts_of_one_id_stays(store):
+    assert store.add([alert(1, bundle_id="b1"), alert(1, bundle_id="b2")]) == 1
+    assert store.add([alert(1, bundle_id="b3"), alert(2)]) == 1
+    assert store.get("alert-0001").bundle_id == "b1"
+    assert store.count() == 2
+
+
+def test_an_alert_that_is_not_there_is_said_to_be_missing(store):
+    with pytest.raises(NotFoundError, match="no alert 'nothing'"):
+        store.get("nothing")
+
+
+def test_nothing_to_add_adds_nothing(store):
+    assert store.add([]) == 0
+    assert store.find().alerts == []
+
+
+def test_alerts_come_newest_first(store):
+    store.add([alert(2), alert(3), alert(1)])
+    assert ids(store.find().alerts) == ["alert-0003", "alert-0002", "alert-0001"]
+
+
+def test_pages_follow_each_other_without_gap_or_repeat_even_at_equal_times(store):
+    store.add([alert(number, raised_at=NOON) for number in range(7)])
+    first = store.find(limit=3)
+    second = store.find(limit=3, cursor=first.cursor)
+    store.add([alert(99)])  # a newer one moves no page
+    third = store.find(limit=3, cursor=second.cursor)
+    seen = ids(first.alerts + second.alerts + third.alerts)
+    assert seen == [f"alert-{number:04}" for number in range(6, -1, -1)]
+    assert third.cursor is None
+
+
+def test_a_page_that_ends_exactly_at_the_last_alert_has_no_cursor(store):
+    store.add([alert(1), alert(2)])
+    assert store.find(limit=2).cursor is None
+
+
+def test_pages_keep_their_filter(store):
+    store.add([alert(number, family="dos" if number % 2 else "probe") for number in range(6)])
+    first = store.find({"family": "dos"}, limit=2)
+    assert ids(first.alerts + store.find({"family": "dos"}, cursor=first.cursor).alerts) == [
+        "alert-0005",
+        "alert-0003",
+        "alert-0001",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ({}, 4),
+        ({"family": "dos"}, 2),
+        ({"family": None}, 1),
+        ({"family": OneOf(("dos", "probe"))}, 3),
+        ({"family": OneOf(())}, 0),
+        ({"score": Range(at_least=0.7)}, 3),
+        ({"score": Range(at_least=0.7, below=0.9)}, 2),
+        ({"score": Range()}, 4),
+        ({"raised_at": Range(at_least=NOON + timedelta(microseconds=2))}, 2),
+        ({"raised_at": NOON + timedelta(microseconds=1)}, 1),
+        ({"target_port": Range(below=100)}, 1),
+        ({"interim": True}, 1),
+        ({"family": "dos", "score": Range(below=0.7)}, 1),
+        ({"verdict": "novel"}, 1),
+    ],
+)
+def test_a_filter_finds_and_counts_the_alerts_that_meet_all_of_it(store, where, expected):
+    store.add(
+        [
+            alert(0, family="dos", score=0.6),
+            alert(1, family="dos", score=0.9, target_port=80),
+            alert(2, family="probe", score=0.7, interim=True),
+            alert(3, family=None, score=0.8, verdict="novel"),
+        ]
+    )
+    assert store.count(where) == expected
+    assert len(store.find(where).alerts) == expected
+
+
+def test_a_field_that_alerts_do_not_have_is_named_with_those_they_have(store):
+    with pytest.raises(InputError, match=r"no field 'famly' to find them by; there are: alert_id, .*family"):
+        store.find({"famly": "dos"})
+
+
+def test_a_value_of_no_use_for_its_field_is_refused(store):
+    with pytest.raises(InputError, match="alert field 'score' cannot be 'high'; it holds float"):
+        store.count({"score": Range(at_least="high")})
+    with pytest.raises(InputError, match="alert field 'family' cannot be 3; it holds str"):
+        store.find({"family": 3})
+    with pytest.raises(InputError, match="names no zone"):
+        store.find({"raised_at": Range(at_least=datetime(2026, 5, 1))})  # noqa: DTZ001 - the point of the test
+
+
+def test_a_cursor_that_no_page_gave_is_refused(store):
+    with pytest.raises(InputError, match="page cursor 'abc' is not one"):
+        store.find(cursor="abc")
