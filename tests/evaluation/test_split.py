@@ -10,7 +10,7 @@ from netwarden.evaluation.split import assign_parts
 from netwarden.flows.content import row_hashes
 from netwarden.flows.schema import SplitPolicy
 from netwarden.settings import TransformParams
-from tests.evaluation.conftest import with_column
+from tests.fixtures.toy import with_column
 
 PARAMS = TransformParams()
 FEATURES = ["bytes", "rate", "service"]

@@ -1,0 +1,198 @@
+"""From a loaded store to a registered bundle by `dvc repro`, on a slice of NSL-KDD."""
+
+import json
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+
+from netwarden.detectors.bundle import load_bundle
+from netwarden.errors import ConfigError, JobBusyError, JobError
+from netwarden.sources.connect import open_backup, open_registry
+from netwarden.stages.run import run_pipeline
+from netwarden.training.tracking import local_tracking_uri
+from tests.pipeline.conftest import commit, dvc, load_slices, make_workspace, run_git, settings_of
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.slow]
+METRICS = "data/pipeline/evaluate/metrics.json"
+RECEIPT = "data/pipeline/register/receipt.json"
+
+
+def receipt_of(workspace):
+    return json.loads((workspace / RECEIPT).read_text())
+
+
+def test_metrics_hold_every_promised_figure_of_both_test_sets(finished):
+    figures = json.loads((finished / METRICS).read_text())
+    assert list(figures) == ["test", "kddtest_21"]
+    for facts in figures.values():
+        for name in ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "false_positive_rate"):
+            assert 0 <= facts[name] <= 1
+        assert set(facts["family_recall"]) == {"dos", "probe", "r2l", "u2r"}
+        assert facts["recall_seen_attacks"] > facts["recall_unseen_attacks"] > 0
+        assert facts["false_alerts_per_day"] == round(facts["false_positive_rate"] * 1_000_000)
+    assert figures["kddtest_21"]["rows"] < figures["test"]["rows"]
+    assert figures["test"]["accuracy"] > 0.75
+
+
+def test_the_bundle_is_champion_tracked_in_bentoml_and_backed_up(finished, tmp_path):
+    receipt, settings = receipt_of(finished), settings_of(finished)
+    bundle = load_bundle(settings.bundles_dir / receipt["bundle_id"])
+    assert bundle.bundle_id == receipt["bundle_id"]
+    with closing(open_registry(settings)) as registry:
+        champion = registry.champion("nsl_kdd")
+        assert (champion.bundle_id, champion.run_id) == (bundle.bundle_id, receipt["run_id"])
+        assert champion.metrics["test.accuracy"] > 0.75
+        assert [event.why for event in registry.history()] == ["first bundle of schema nsl_kdd"] * 2
+    backup = open_backup(settings)
+    assert {key.split("/")[0] for key in backup.keys()} == {"bundles", "reports", "manifests"}  # noqa: SIM118
+    restored = backup.get_folder(f"bundles/{bundle.bundle_id}", tmp_path / "restored")
+    assert load_bundle(restored).bundle_id == bundle.bundle_id
+    command = [sys.executable, "-m", "bentoml", "models", "list", "--output", "json"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert [model["tag"] for model in json.loads(listed.stdout)] == [receipt["bentoml"]]
+
+
+def test_the_mlflow_run_has_parameters_figures_dataset_artifacts_and_commit(finished):
+    from mlflow import MlflowClient  # noqa: PLC0415 - takes seconds
+
+    receipt, settings = receipt_of(finished), settings_of(finished)
+    client = MlflowClient(local_tracking_uri(settings))
+    run = client.get_run(receipt["run_id"])
+    version = client.get_model_version_by_alias("netwarden-nsl_kdd", "champion")
+    artifacts = {item.path for item in client.list_artifacts(run.info.run_id, "evaluation/plots")}
+    assert run.info.status == "FINISHED"
+    assert run.data.params["xgb_classifier.n_estimators"] == "10"
+    assert run.data.metrics["test.family_recall.dos"] > 0
+    assert run.inputs.dataset_inputs[0].dataset.name == "nsl_kdd"
+    assert run.data.tags["mlflow.source.git.commit"] == run_git(finished, "rev-parse", "HEAD~1")
+    assert len(run.data.tags["netwarden.dvc_lock_sha256"]) == 64
+    assert "evaluation/plots/roc.csv" in artifacts
+    assert (version.run_id, version.tags["bundle_id"]) == (run.info.run_id, receipt["bundle_id"])
+
+
+def test_a_second_run_changes_nothing(copied):
+    before = (copied / "dvc.lock").read_text(), (copied / RECEIPT).stat().st_mtime_ns
+    printed = dvc(copied, "repro")
+    assert printed.count("didn't change, skipping") == 6
+    assert before == ((copied / "dvc.lock").read_text(), (copied / RECEIPT).stat().st_mtime_ns)
+
+
+def test_a_clean_run_elsewhere_without_git_and_loaded_in_another_order_gives_the_same_rows_and_model(
+    finished, slices, tmp_path
+):
+    workspace = make_workspace(tmp_path / "other")
+    settings = settings_of(workspace)
+    for name in ("KDDTrain+.txt", "KDDTest+.txt"):  # one at a time, and in the other order of their names
+        load_slices(settings, [slices / name])
+    (workspace / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
+    dvc(workspace, "repro", "train")
+    for name in ("ingest/flows.parquet", "transform/training.npz", "transform/preprocessor.npz"):
+        assert (workspace / "data/pipeline" / name).read_bytes() == (finished / "data/pipeline" / name).read_bytes()
+    mine, theirs = (load_bundle(folder / "data/pipeline/train/bundle").manifest for folder in (workspace, finished))
+    assert mine.files == theirs.files
+    # Only the commit is told apart: this workspace has none.
+    assert mine.training.git_commit == ""
+    assert mine.model_copy(update={"training": theirs.training}) == theirs
+
+
+def test_two_clean_runs_of_one_commit_give_the_same_bundle(finished, copied):
+    shutil.rmtree(copied / "data/pipeline")
+    shutil.rmtree(copied / ".dvc/cache")
+    (copied / "dvc.lock").unlink()
+    (copied / "README.md").write_text("A later commit that no bundle depends on.\n")
+    commit(copied, "Something else")
+    dvc(copied, "repro", "train")
+    ids = {load_bundle(folder / "data/pipeline/train/bundle").bundle_id for folder in (finished, copied)}
+    assert len(ids) == 1
+
+
+def test_editing_a_module_makes_exactly_the_stages_that_use_it_stale(copied):
+    assert json.loads(dvc(copied, "status", "--json")) == {}
+    for module, stale in (
+        ("training/resample.py", {"train"}),
+        ("evaluation/checks.py", {"validate"}),
+        ("training/tracking.py", {"register"}),
+        ("evaluation/metrics.py", {"train", "evaluate", "register"}),
+        ("settings.py", {"ingest", "validate", "transform", "train", "evaluate", "register"}),
+    ):
+        path = copied / "src/netwarden" / module
+        text = path.read_text()
+        path.write_text(text + "# edited\n")
+        assert set(json.loads(dvc(copied, "status", "--json"))) == stale, module
+        path.write_text(text)
+
+
+def test_data_that_fails_a_check_stops_the_pipeline_and_says_which_rows(copied):
+    schema = copied / "schema/nsl_kdd.yaml"
+    schema.write_text(schema.read_text().replace("label_conflicts: 116", "label_conflicts: 0"))
+    command = [sys.executable, "main.py"]
+    run = subprocess.run(command, cwd=copied, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "JobError: stage validate failed" in run.stderr
+    assert "label_conflicts: " in run.stderr
+    assert "KDDT" in run.stderr.split("first rows: ")[1]
+    report = json.loads((copied / "data/pipeline/validate/report.json").read_text())
+    assert [check["name"] for check in report["checks"] if not check["passed"]] == ["label_conflicts"]
+
+
+def test_a_store_with_other_rows_than_the_manifest_says_is_refused(copied):
+    manifest = copied / "data/manifests/nsl_kdd.json"
+    manifest.write_text(manifest.read_text().replace('"content_hash": "', '"content_hash": "0'))
+    with pytest.raises(JobError, match="stage ingest failed"):
+        run_pipeline(settings_of(copied))
+
+
+def test_an_emptied_state_folder_is_registered_to_again(copied, monkeypatch, tmp_path):
+    monkeypatch.setenv("NETWARDEN_HOME", str(tmp_path / "home"))
+    settings = settings_of(copied, NETWARDEN_HOME=str(tmp_path / "home"))
+    settings.home.mkdir()
+    shutil.copy(copied / "data/flows.sqlite", settings.home)
+    told = run_pipeline(settings)
+    assert "first bundle" in told
+    assert (settings.bundles_dir / receipt_of(copied)["bundle_id"] / "bundle.json").exists()
+
+
+def test_a_second_run_at_the_same_time_is_told_so(copied):
+    slow = copied / "dvc.yaml"
+    slow.write_text(slow.read_text().replace("cmd: python -m netwarden.stages.ingest", "cmd: sleep 20"))
+    settings = settings_of(copied)
+    first = subprocess.Popen([sys.executable, "-m", "dvc", "repro"], cwd=copied, stdout=subprocess.PIPE, text=True)
+    try:
+        for line in first.stdout:
+            if "sleep 20" in line:
+                break
+        with pytest.raises(JobBusyError, match="another run of the pipeline is under way"):
+            run_pipeline(settings)
+    finally:
+        first.terminate()
+        first.wait()
+
+
+def test_a_workspace_without_a_pipeline_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"holds no dvc\.yaml"):
+        run_pipeline(settings_of(tmp_path))
+
+
+def test_experiments_run_and_compare(copied):
+    dvc(copied, "exp", "run", "--set-param", "params.json:xgb_classifier.max_depth=3", "--name", "shallow")
+    assert "max_depth" in dvc(copied, "params", "diff")
+    changed = json.loads(dvc(copied, "metrics", "diff", "--json"))
+    assert "test.accuracy" in changed["diff"][METRICS] if "diff" in changed else changed[METRICS]
+    page = dvc(copied, "plots", "diff", "--out", str(copied / "plots"))
+    assert "index.html" in page
+    assert "dos" in (copied / "plots/index.html").read_text()
+    with closing(open_registry(settings_of(copied))) as registry:
+        assert len(registry.entries("nsl_kdd")) == 2
+
+
+def test_a_fresh_clone_gets_its_data_back_from_the_remote(finished, tmp_path, monkeypatch):
+    clone = tmp_path / "clone"
+    run_git(tmp_path, "clone", "--quiet", str(finished), str(clone))
+    dvc(clone, "remote", "modify", "--local", "snapshots", "url", str(finished / "data/snapshots"))
+    dvc(clone, "pull", "--allow-missing")
+    for name in ("train/bundle/bundle.json", "evaluate/metrics.json", "ingest/flows.parquet"):
+        assert (clone / "data/pipeline" / name).read_bytes() == (finished / "data/pipeline" / name).read_bytes()
+    assert not (clone / RECEIPT).exists()  # what was registered there was not registered here
