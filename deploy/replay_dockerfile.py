@@ -6,6 +6,7 @@ What stands for what:
 - The base image is this machine's Python 3.11 and the few programs of a slim Debian: PATH holds nothing else, so a
   step that needs a compiler, git or curl fails here as it would there.
 - The build context is what git tracks, less what .dockerignore names.
+- A cache mount is this machine's cache of uv.
 - `useradd` does nothing. Where this runs as root with a Python that other users can read, `chown` is real and the
   portal runs as the image's user; elsewhere both are left out, which the closing line says.
 - Only the variables that the Dockerfile sets, and this machine's certificates and proxy, reach a step.
@@ -121,7 +122,8 @@ class Sandbox:
 
     def mapped(self, text: str) -> str:
         """Text with the image's absolute paths replaced by the sandbox's."""
-        return re.sub(r"(?<![\w./-])/(app|opt)\b", lambda match: f"{self.root}/{match[1]}", text)
+        cached = text.replace("/root/.cache/uv", str(Path.home() / ".cache" / "uv"))
+        return re.sub(r"(?<![\w./-])/(app|opt)\b", lambda match: f"{self.root}/{match[1]}", cached)
 
     def _from(self, argument: str) -> None:
         if self.root.exists():
@@ -152,9 +154,9 @@ class Sandbox:
         return folder
 
     def _run(self, argument: str) -> None:
-        process = self.start(["bash", "-euo", "pipefail", "-c", argument])
-        if process.wait() != 0:
-            raise SystemExit(f"Dockerfile: RUN {argument} ended with {process.returncode}")
+        command = re.sub(r"^--mount=type=cache,\S+ ", "", argument)
+        if self.start(["bash", "-euo", "pipefail", "-c", command]).wait() != 0:
+            raise SystemExit(f"Dockerfile: RUN {argument} failed")
 
     def _shell(self, argument: str) -> None:
         if json.loads(argument)[0] != "/bin/bash":
@@ -219,7 +221,8 @@ def _ignored(name: str, patterns: list[str]) -> bool:
 
 
 def _copy_tree(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+    """Hard links: the stage that is copied from never runs again."""
+    shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True, copy_function=os.link)
 
 
 def _script(path: Path, body: str) -> None:

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Installs, by apt-get, the programs that the tests drive and this machine lacks.
+set -euo pipefail
+
+missing=()
+for need in make=make gcc=gcc git=git chromium=chromium redis-server=redis-server node=nodejs npm=npm; do # program=package
+  command -v "${need%%=*}" >/dev/null || missing+=("${need#*=}")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+echo "installing ${missing[*]}"
+as_root=()
+[ "$(id -u)" = 0 ] || as_root=(sudo)
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
