@@ -114,7 +114,7 @@ class EtlSettings(_Frozen):
 
 class ScoringSettings(_Frozen):
     threads: int = Field(0, ge=0, description="Threads of one scorer; 0: all cores")
-    chunk_rows: int = Field(8192, ge=256, description="Rows that a thread transforms and scores at a time")
+    chunk_rows: int = Field(16_384, ge=256, description="Rows that a thread transforms and scores at a time")
 
 
 class PortalSettings(_Frozen):
@@ -126,6 +126,9 @@ class PortalSettings(_Frozen):
     allowed_hosts: list[str] = Field(default_factory=list, description="Host headers accepted besides our own")
     trusted_proxies: list[str] = Field(default_factory=list, description="Addresses whose X-Forwarded-* count")
     open_metrics: bool = Field(False, description="Serve /metrics without a token")
+    train_silence_s: float = Field(
+        50.0, gt=0, description="How long GET /train sends nothing; below the idle timeout of the proxies before it"
+    )
 
 
 class TrackingSettings(_Frozen):

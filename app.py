@@ -1,0 +1,12 @@
+"""Serve the portal: `python app.py` on port 8000, or `uvicorn app:app`."""
+
+from netwarden import logs
+from netwarden.portal.app import create_app, serve
+from netwarden.settings import load_settings
+
+settings = load_settings()
+logs.configure(settings.log_level, settings.log_format)
+app = create_app(settings)
+
+if __name__ == "__main__":
+    serve(settings)

@@ -1,0 +1,47 @@
+"""Addresses for machines: health, readiness, metrics, and the API's own documentation, rendered offline."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from netwarden import __version__, jobs, telemetry
+from netwarden.portal.champions import Champions
+from netwarden.portal.runs import KIND
+
+router = APIRouter(tags=["operate"])
+
+
+@router.get("/health")
+def health() -> dict[str, str]:
+    """That the portal answers."""
+    return {"status": "ok", "version": __version__}
+
+
+@router.get("/ready", responses={503: {"description": "No detector serves"}})
+def ready(request: Request) -> Response:
+    """Whether a detector serves, and which; 503 without one."""
+    champions: Champions = request.app.state.champions
+    serving = champions.serving()
+    body = {
+        "status": "ready" if serving.models else "no detector serves; train one or restore one",
+        "bundles": {schema_id: model.bundle.bundle_id for schema_id, model in serving.models.items()},
+        "faults": dict(serving.faults),
+    }
+    return JSONResponse(body, 200 if serving.models else 503)
+
+
+@router.get("/metrics")
+def metrics(request: Request) -> Response:
+    """Prometheus metrics."""
+    running = jobs.running(request.app.state.settings.home, KIND)
+    telemetry.JOBS_RUNNING.labels(KIND).set(1 if running else 0)
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/docs", include_in_schema=False)
+def docs(request: Request) -> Response:
+    """The API, to read and to try."""
+    response: Response = request.app.state.pages.render(request, "docs.html")
+    return response

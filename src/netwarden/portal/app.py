@@ -1,0 +1,172 @@
+"""The portal as an ASGI application, and the server that runs it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from netwarden import __version__, logs, telemetry
+from netwarden.errors import (
+    BackupError,
+    BundleError,
+    InputError,
+    JobBusyError,
+    NetwardenError,
+    NotFoundError,
+    SchemaError,
+    StoreError,
+)
+from netwarden.portal import api, pages, predict, training
+from netwarden.portal.champions import Champions
+from netwarden.portal.rendering import Pages, problem
+from netwarden.portal.security import Access, Gatekeeper, access_for
+from netwarden.settings import Settings
+
+_log = logs.get(__name__)
+_FORM_BYTES = 64 * 1024  # what a form adds around its file
+_GRACE_S = 3  # how long open pages may hold up the end of the server
+# The first that fits counts; any other error of ours is a 500.
+_STATUS: tuple[tuple[type[NetwardenError], int], ...] = (
+    (NotFoundError, 404),
+    (InputError, 422),
+    (SchemaError, 422),
+    (JobBusyError, 409),
+    (BundleError, 503),
+    (StoreError, 503),
+    (BackupError, 503),
+)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The portal of a deployment; it starts without a bundle and picks one up as soon as there is one."""
+    app = FastAPI(
+        title="Netwarden",
+        version=__version__,
+        summary="Network flows in, verdicts out.",
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=settings.portal.max_upload_mb * 1_000_000 + _FORM_BYTES,
+    )
+    app.state.settings = settings
+    app.state.access = access_for(settings)
+    app.state.pages = Pages(settings)
+    app.state.champions = Champions(settings)
+    for part in (pages, predict, training, api):
+        app.include_router(part.router)
+    app.mount("/static", StaticFiles(directory=app.state.pages.static), name="static")
+    app.mount("/docs/assets", StaticFiles(directory=Path(str(files("fastapi_swagger.resources")))), name="swagger")
+    app.add_exception_handler(NetwardenError, _our_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _bad_parameter)
+    app.add_exception_handler(Exception, _fault)
+    # The last added sees a request first.
+    app.add_middleware(Gatekeeper, access=app.state.access)
+    app.add_middleware(Measure)
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.portal.trusted_proxies))
+    return app
+
+
+def serve(settings: Settings, host: str = "", port: int = 0) -> None:
+    """Run the portal until it is told to stop; where a token was made up, its login address is logged."""
+    given = {name: value for name, value in (("host", host), ("port", port)) if value}
+    portal = settings.portal.model_copy(update=given)
+    settings = settings.model_copy(update={"portal": portal})
+    app = create_app(settings)
+    # Upgrades of our own proxy handling and access log: uvicorn's would trust loopback and log login tokens.
+    config = uvicorn.Config(
+        app,
+        host=portal.host,
+        port=portal.port,
+        proxy_headers=False,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    sockets = [config.bind_socket()]
+    _announce(app.state.access, portal.host, sockets[0].getsockname()[1])
+    uvicorn.Server(config).run(sockets)
+
+
+def _announce(access: Access, host: str, port: int) -> None:
+    name = f"[{host}]" if ":" in host else host
+    if access.local and not access.given:
+        _log.info(f"portal at http://{name}:{port}/ (this machine only, no login)")
+    elif access.given:
+        _log.info(f"portal at http://{name}:{port}/ (log in with NETWARDEN_TOKEN)")
+    else:
+        reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else name  # noqa: S104 - compared, not bound
+        _log.warning(
+            f"no NETWARDEN_TOKEN is set, so one was made up; log in at http://{reachable}:{port}/login?token={access.token}"
+        )
+
+
+class Measure:
+    """ASGI middleware that counts and times requests by route."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 500
+
+        async def send_noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noting)
+        finally:
+            # The route's own path, never the client's: labels stay few.
+            route = getattr(scope.get("route"), "path", "other")
+            telemetry.HTTP_REQUESTS.labels(scope["method"], route, str(status)).inc()
+            telemetry.HTTP_SECONDS.labels(route).observe(time.perf_counter() - started)
+
+
+def _our_error(request: Request, error: Exception) -> Response:
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+    if status >= 500:
+        _log.error("request failed", extra={"route": request.url.path, "error": str(error)})
+    return problem(request, status, str(error))
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+    details = {
+        404: f"there is nothing at {request.url.path}",
+        405: f"{request.method} is not for {request.url.path}",
+        413: f"the upload is larger than the {request.app.state.settings.portal.max_upload_mb} MB allowed here; "
+        "split it, or score it with `netwarden batch`",
+    }
+    detail = details.get(error.status_code, str(error.detail))
+    return problem(request, error.status_code, detail, dict(error.headers or {}))
+
+
+def _bad_parameter(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+    fault = error.errors()[0]
+    return problem(request, 422, f"{'.'.join(str(part) for part in fault['loc'][1:])}: {fault['msg']}")
+
+
+def _fault(request: Request, error: Exception) -> Response:
+    """The process boundary: what nobody expected is logged by the server and told without its details."""
+    _log.error("unexpected error", extra={"route": request.url.path, "kind": type(error).__name__})
+    return problem(request, 500, "something went wrong here; the log of the portal says what")

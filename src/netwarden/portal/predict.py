@@ -1,0 +1,149 @@
+"""POST /predict: a file or rows of JSON in, verdicts out, as a page or as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import pyarrow as pa
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from netwarden.errors import InputError
+from netwarden.flows.schema import FlowSchema
+from netwarden.portal.champions import Champions
+from netwarden.portal.rendering import prefers_json
+from netwarden.portal.uploads import KINDS, rejections, score_batch, score_upload
+from netwarden.portal.views import show_upload
+from netwarden.scoring.intake import read_table
+from netwarden.scoring.model import Model
+from netwarden.scoring.records import raw_table
+
+router = APIRouter()
+
+
+class Rows(BaseModel):
+    """JSON body of a prediction: rows as objects by column name, or as arrays in schema feature order."""
+
+    model_config = ConfigDict(extra="forbid")
+    rows: list[dict[str, Any]] | list[list[Any]] = Field(min_length=1)
+    schema_id: str = Field("", alias="schema", description="Needed where several detectors serve")
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a client sent to be scored: a file or rows."""
+
+    schema_id: str
+    file: UploadFile | None = None
+    rows: list[dict[str, Any]] | list[list[Any]] | None = None
+
+
+async def read_request(request: Request) -> AsyncIterator[Sent]:
+    """The file or the rows of a request, until it is answered. Raises InputError where it holds neither."""
+    if request.headers.get("content-type", "").startswith("application/json"):
+        yield _read_rows(await request.body())
+        return
+    try:
+        form = await request.form(max_files=1, max_fields=4)
+    except HTTPException as error:
+        if error.status_code == 400:
+            raise InputError(f"the form is broken: {error.detail}") from None
+        raise
+    try:
+        file = form.get("file")
+        if not isinstance(file, UploadFile) or not file.filename:
+            raise InputError(f"no file was sent; put a {', '.join(KINDS)} file in the form field `file`")
+        yield Sent(str(form.get("schema", "")), file=file)
+    finally:
+        await form.close()
+
+
+def _read_rows(content: bytes) -> Sent:
+    try:
+        body = Rows.model_validate_json(content)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, fault["loc"])) or "the body"
+        raise InputError(
+            f'{where}: {fault["msg"]}; send {{"rows": [{{"column": value, …}}, …]}} or arrays of features'
+        ) from None
+    return Sent(body.schema_id, rows=body.rows)
+
+
+_OPENAPI = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary", "description": ", ".join(KINDS)},
+                        "schema": {"type": "string", "description": "Needed where several detectors serve"},
+                    },
+                }
+            },
+            "application/json": {"schema": Rows.model_json_schema()},
+        },
+    }
+}
+
+
+@router.post("/predict", openapi_extra=_OPENAPI, tags=["detect"])
+def predict(request: Request, sent: Annotated[Sent, Depends(read_request)]) -> Response:
+    """Verdict, 0 / −1, score and family of every flow; a page, or JSON for clients that prefer it or send it."""
+    champions: Champions = request.app.state.champions
+    model = champions.choose(sent.schema_id)
+    if sent.rows is not None:
+        return JSONResponse(score_rows(model, sent.rows))
+    assert sent.file is not None  # noqa: S101 - read_request returns one or the other
+    upload = score_upload(request.app.state.settings, model, sent.file.file, sent.file.filename or "")
+    if prefers_json(request):
+        return StreamingResponse(upload.json(), media_type="application/json")
+    response = show_upload(request, upload)
+    response.headers["Content-Location"] = f"/uploads/{upload.summary.id}"
+    return response
+
+
+def score_rows(model: Model, rows: list[dict[str, Any]] | list[list[Any]]) -> dict[str, Any]:
+    """The JSON answer for rows of a request body, in the order they came in."""
+    batch = read_table(_table(model.schema, rows), model.schema)
+    unknown: Counter[str] = Counter()
+    table = score_batch(model, batch, unknown, way="api")
+    return {
+        "schema_id": model.schema.id,
+        "bundle_id": model.bundle.bundle_id,
+        "threshold": model.bundle.threshold,
+        "rows": len(table),
+        "rejected": len(batch.rejected),
+        "unknown": dict(unknown),
+        "predictions": [_plain(row) for row in table.to_pylist()],
+        "rejections": rejections(batch.rejected),
+    }
+
+
+def _table(schema: FlowSchema, rows: Sequence[Any]) -> Any:
+    if isinstance(rows[0], Mapping):
+        return raw_table(rows, schema)
+    names = [column.name for column in schema.features]
+    for number, row in enumerate(rows):
+        if len(row) != len(names):
+            raise InputError(
+                f"row {number} has {len(row)} values; schema {schema.id} has {len(names)} features, "
+                f"{names[0]} to {names[-1]}"
+            )
+    try:
+        return raw_table([dict(zip(names, row, strict=True)) for row in rows], schema)
+    except pa.ArrowException as error:
+        raise InputError(f"the rows mix kinds of values: {str(error).splitlines()[0]}") from None
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in row.items()}

@@ -1,0 +1,283 @@
+"""Scored files: kept as Parquet under home/uploads/ID, read back page by page."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import secrets
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from netwarden.errors import InputError, NotFoundError
+from netwarden.flows.alert import VERDICTS
+from netwarden.flows.schema import FlowSchema
+from netwarden.scoring.batch import prediction
+from netwarden.scoring.intake import FlowBatch, RejectedInput, read_flows
+from netwarden.scoring.model import Model
+from netwarden.settings import Settings
+
+KINDS = (".npy", ".csv", ".csv.gz", ".parquet")
+SHOWN_REJECTIONS = 1000
+
+_ROWS, _ALERTS, _REJECTED, _SUMMARY = "rows.parquet", "alerts.parquet", "rejected.json", "summary.json"
+_ENDPOINTS = ("started_at", "src_ip", "src_port", "dst_ip", "dst_port", "protocol")
+
+
+class UploadSummary(BaseModel):
+    """What came of one upload."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    name: str
+    size_bytes: int
+    schema_id: str
+    bundle_id: str
+    threshold: float
+    rows: int
+    rejected: int
+    verdicts: dict[str, int]
+    families: dict[str, int]
+    unknown: dict[str, int]
+    seconds: float
+    created_at: datetime
+
+    @property
+    def alerts(self) -> int:
+        return self.rows - self.verdicts["benign"]
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A scored file."""
+
+    folder: Path
+
+    @cached_property
+    def summary(self) -> UploadSummary:
+        return UploadSummary.model_validate_json((self.folder / _SUMMARY).read_bytes())
+
+    @cached_property
+    def rejected(self) -> list[dict[str, Any]]:
+        """The first rows that were no flows: row, line (0: none), reason."""
+        found: list[dict[str, Any]] = json.loads((self.folder / _REJECTED).read_bytes())
+        return found
+
+    def columns(self) -> list[str]:
+        return list(pq.read_schema(self.folder / _ROWS).names)
+
+    def page(self, start: int, rows: int, *, alerts_only: bool = False) -> list[dict[str, Any]]:
+        """Scored rows start … start + rows, of all or of the alerts; reads only the row groups they lie in."""
+        with pq.ParquetFile(self.folder / (_ALERTS if alerts_only else _ROWS)) as file:
+            groups, offset = _groups_of(file, start, rows)
+            found: list[dict[str, Any]] = file.read_row_groups(groups).slice(offset, rows).to_pylist()
+        return found
+
+    def tables(self) -> Iterator[Any]:
+        """All scored rows, a row group at a time."""
+        with pq.ParquetFile(self.folder / _ROWS) as file:
+            for group in range(file.num_row_groups):
+                yield file.read_row_group(group)
+
+    def csv(self) -> Iterator[bytes]:
+        """All scored rows as CSV."""
+        for number, table in enumerate(self.tables()):
+            text = io.BytesIO()
+            pacsv.write_csv(table, text, pacsv.WriteOptions(include_header=number == 0))
+            yield text.getvalue()
+
+    def json(self) -> Iterator[bytes]:
+        """Summary, scored rows and rejected rows as one JSON object."""
+        return answer_json(self.summary.model_dump(mode="json"), self.tables(), self.rejected)
+
+
+def answer_json(facts: dict[str, Any], tables: Iterator[Any], rejected: list[dict[str, Any]]) -> Iterator[bytes]:
+    """The JSON answer of a prediction, written while its rows are read."""
+    yield json.dumps(facts)[:-1].encode() + b', "predictions": ['
+    first = True
+    for table in tables:
+        text = ",\n".join(json.dumps(row, default=lambda at: at.isoformat()) for row in table.to_pylist())
+        yield (text if first else ",\n" + text).encode()
+        first = first and not text
+    yield b'], "rejections": ' + json.dumps(rejected).encode() + b"}\n"
+
+
+def score_upload(settings: Settings, model: Model, content: BinaryIO, name: str) -> Upload:
+    """The scored content of a file that was sent under a name.
+
+    Raises InputError or SchemaError, in one sentence, where it cannot be read as flows of the model's schema.
+    """
+    started = time.perf_counter()
+    created_at = datetime.now(UTC)
+    folder = _uploads(settings) / f"{created_at:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+    folder.mkdir(parents=True)
+    try:
+        path = folder / "source" / _file_name(name)
+        size_bytes = _keep(content, path)
+        counts = _score(model, path, folder)
+        summary = UploadSummary(
+            id=folder.name,
+            name=path.name,
+            size_bytes=size_bytes,
+            schema_id=model.schema.id,
+            bundle_id=model.bundle.bundle_id,
+            threshold=model.bundle.threshold,
+            rows=sum(counts.verdicts.values()),
+            rejected=counts.rejected,
+            verdicts={verdict: counts.verdicts[verdict] for verdict in VERDICTS},
+            families=dict(counts.families.most_common()),
+            unknown=dict(counts.unknown),
+            seconds=time.perf_counter() - started,
+            created_at=created_at,
+        )
+        shutil.rmtree(path.parent)
+        (folder / _SUMMARY).write_text(summary.model_dump_json(), encoding="utf-8")  # last: it makes the upload exist
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    _prune(settings)
+    return Upload(folder)
+
+
+def find_upload(settings: Settings, upload_id: str) -> Upload:
+    """Upload by id. Raises NotFoundError."""
+    folder = _uploads(settings) / upload_id
+    if not re.fullmatch(r"[\w-]+", upload_id) or not (folder / _SUMMARY).exists():
+        raise NotFoundError(f"no upload {upload_id!r}; the last {settings.portal.keep_uploads} are kept")
+    return Upload(folder)
+
+
+def recent_uploads(settings: Settings, limit: int) -> list[UploadSummary]:
+    """What came of the last uploads, newest first."""
+    found = sorted(_uploads(settings).glob(f"*/{_SUMMARY}"), reverse=True)
+    return [Upload(path.parent).summary for path in found[:limit]]
+
+
+@dataclass
+class _Counts:
+    verdicts: Counter[str]
+    families: Counter[str]
+    unknown: Counter[str]
+    rejected: int = 0
+
+
+def _score(model: Model, path: Path, folder: Path) -> _Counts:
+    """Score a file into the Parquet files of an upload."""
+    counts = _Counts(Counter(), Counter(), Counter())
+    shown: list[dict[str, Any]] = []
+    with ExitStack() as files:
+        rows = files.enter_context(pq.ParquetWriter(folder / _ROWS, result_schema(model.schema)))
+        alerts = files.enter_context(pq.ParquetWriter(folder / _ALERTS, result_schema(model.schema)))
+        for batch in _readable(path, model):
+            table = score_batch(model, batch, counts.unknown)
+            rows.write_table(table)
+            found = table.filter(pc.not_equal(table.column("verdict"), "benign"))
+            if len(found):
+                alerts.write_table(found)
+            _count(counts.verdicts, table.column("verdict"))
+            _count(counts.families, table.column("family").drop_null())
+            counts.rejected += len(batch.rejected)
+            shown += rejections(batch.rejected)[: SHOWN_REJECTIONS - len(shown)]
+    (folder / _REJECTED).write_text(json.dumps(shown), encoding="utf-8")
+    if not counts.verdicts:
+        first = shown[0]["reason"] if shown else "it is empty"
+        raise InputError(f"none of the {counts.rejected:,} rows of {path.name} is a flow; the first: {first}")
+    return counts
+
+
+def score_batch(model: Model, batch: FlowBatch, unknown: Counter[str] | None = None, *, way: str = "upload") -> Any:
+    """Arrow table of the flows of a batch: input row, verdict, 0 or −1, score, family and the endpoints if known."""
+    result = model.scorer.score(batch.table, path=way, unknown=unknown)
+    columns = {
+        "row": pa.array(batch.rows),
+        "verdict": result.column("verdict"),
+        "prediction": prediction(result),
+        "score": result.column("score"),
+        "family": result.column("family"),
+    }
+    known = {name: batch.table.arrow.column(name) for name in batch.table.names if name in _ENDPOINTS}
+    schema = result_schema(model.schema)
+    missing = {name: pa.nulls(len(result), schema.field(name).type) for name in schema.names if name not in columns}
+    return pa.table({**columns, **missing, **known}).select(schema.names).cast(schema)
+
+
+def result_schema(schema: FlowSchema) -> Any:
+    """Columns of a scored file of a schema."""
+    fixed = [("row", pa.int64()), ("verdict", pa.string()), ("prediction", pa.int8())]
+    fixed += [("score", pa.float64()), ("family", pa.string())]
+    types = {"int": pa.int64(), "ip": pa.string(), "string": pa.string(), "time": pa.timestamp("us", tz="UTC")}
+    known = {c.name: types.get(c.type, pa.float64()) for c in schema.stored if c.role in ("identifier", "time")}
+    return pa.schema(fixed + [(name, known[name]) for name in _ENDPOINTS if name in known])
+
+
+def rejections(rejected: list[RejectedInput]) -> list[dict[str, Any]]:
+    """Rejected rows as answers show them."""
+    return [{"row": item.row, "line": item.line or None, "reason": item.reason} for item in rejected]
+
+
+def _readable(path: Path, model: Model) -> Iterator[FlowBatch]:
+    """Batches of a file; what Arrow says of a broken one becomes one sentence."""
+    try:
+        yield from read_flows(path, model.schema, model.vocabulary)
+    except (pa.ArrowInvalid, UnicodeDecodeError, EOFError) as error:
+        raise InputError(f"{path.name} cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _file_name(name: str) -> str:
+    """The sender's file name without folders and odd characters, of a kind that we read. Raises InputError."""
+    plain = re.sub(r"[^\w.+-]+", "_", Path(name.replace("\\", "/")).name).lstrip(".")[-100:]
+    if not plain.lower().endswith(KINDS):
+        raise InputError(f"{plain or 'the file'} is of no kind that is read here; send {', '.join(KINDS)}")
+    return plain
+
+
+def _keep(content: BinaryIO, path: Path) -> int:
+    path.parent.mkdir()
+    with path.open("wb") as file:
+        shutil.copyfileobj(content, file, 1 << 20)
+    size = path.stat().st_size
+    if size == 0:
+        raise InputError(f"{path.name} is empty")
+    return size
+
+
+def _groups_of(file: Any, start: int, rows: int) -> tuple[list[int], int]:
+    """Row groups that hold rows start … start + rows, and where the first of these lies in them."""
+    groups: list[int] = []
+    offset = at = 0
+    for group in range(file.num_row_groups):
+        length = file.metadata.row_group(group).num_rows
+        if at < start + rows and at + length > start:
+            offset = start - at if not groups else offset
+            groups.append(group)
+        at += length
+    return groups, offset
+
+
+def _count(counter: Counter[str], column: Any) -> None:
+    for item in column.value_counts().to_pylist():
+        counter[item["values"]] += item["counts"]
+
+
+def _uploads(settings: Settings) -> Path:
+    return settings.home / "uploads"
+
+
+def _prune(settings: Settings) -> None:
+    for path in sorted(_uploads(settings).glob(f"*/{_SUMMARY}"), reverse=True)[settings.portal.keep_uploads :]:
+        shutil.rmtree(path.parent, ignore_errors=True)

@@ -1,0 +1,134 @@
+"""What pages show, gathered for their templates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+
+from netwarden import jobs
+from netwarden.portal.champions import Champions
+from netwarden.portal.rendering import Pages
+from netwarden.portal.runs import KIND, describe_run
+from netwarden.portal.uploads import KINDS, Upload, recent_uploads
+from netwarden.scoring.codes import recipe
+from netwarden.scoring.model import Model
+from netwarden.settings import Settings
+
+
+@dataclass(frozen=True)
+class DetectorView:
+    """A detector in charge, as cards show it."""
+
+    schema_id: str
+    title: str
+    bundle_id: str
+    kind: str
+    dataset: str
+    trained_rows: int
+    features: int
+    families: tuple[str, ...]
+    threshold: float
+    budget: float
+    realised: float
+    validation: dict[str, float]
+    recipe: str
+    codes: dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class PageOf:
+    """Where a page of rows lies among all of them."""
+
+    number: int
+    last: int
+    start: int
+    shown: int
+    total: int
+
+
+def show_home(request: Request) -> HTMLResponse:
+    """The upload page, with the detectors in charge and what was done last."""
+    settings, pages, champions = _state(request)
+    serving = champions.serving()
+    running = jobs.running(settings.home, KIND)
+    return pages.render(
+        request,
+        "home.html",
+        detectors=[_detector(model) for model in serving.models.values()],
+        faults=dict(serving.faults),
+        uploads=recent_uploads(settings, 8),
+        kinds=KINDS,
+        max_upload_mb=settings.portal.max_upload_mb,
+        running=describe_run(settings, running) if running else None,
+    )
+
+
+def show_upload(request: Request, upload: Upload, number: int = 1, *, alerts_only: bool = False) -> HTMLResponse:
+    """A page of the rows of a scored file."""
+    settings, pages, _ = _state(request)
+    summary = upload.summary
+    total = summary.alerts if alerts_only else summary.rows
+    page = _page(number, total, settings.portal.page_rows)
+    fixed = ("row", "verdict", "prediction", "score", "family")
+    return pages.render(
+        request,
+        "upload.html",
+        summary=summary,
+        rows=upload.page(page.start, page.shown, alerts_only=alerts_only),
+        endpoints=[name for name in upload.columns() if name not in fixed],
+        rejected=upload.rejected[:20],
+        page=page,
+        alerts_only=alerts_only,
+    )
+
+
+def show_runs(request: Request) -> HTMLResponse:
+    """Training runs, newest first."""
+    settings, pages, champions = _state(request)
+    return pages.render(
+        request,
+        "runs.html",
+        runs=[describe_run(settings, job, log_lines=0) for job in jobs.recent(settings.home, KIND)],
+        detectors=[_detector(model) for model in champions.serving().models.values()],
+    )
+
+
+def show_run(request: Request, job: jobs.Job) -> HTMLResponse:
+    """One training run, which the page then follows."""
+    settings, pages, _ = _state(request)
+    return pages.render(request, "run.html", run=describe_run(settings, job))
+
+
+def _state(request: Request) -> tuple[Settings, Pages, Champions]:
+    state: Any = request.app.state
+    return state.settings, state.pages, state.champions
+
+
+def _detector(model: Model) -> DetectorView:
+    manifest = model.bundle.manifest
+    return DetectorView(
+        schema_id=model.schema.id,
+        title=model.schema.title or model.schema.id,
+        bundle_id=model.bundle.bundle_id,
+        kind=manifest.kind.replace("_", " "),
+        dataset=manifest.training.dataset,
+        trained_rows=sum(manifest.training.rows.values()),
+        features=len(manifest.features),
+        families=tuple(name for name in manifest.families if name != "benign"),
+        threshold=manifest.threshold.value,
+        budget=manifest.threshold.budget,
+        realised=manifest.threshold.realised,
+        validation=manifest.training.metrics,
+        recipe=recipe(model.schema),
+        codes=model.category_codes(),
+    )
+
+
+def _page(number: int, total: int, rows: int) -> PageOf:
+    last = max(1, -(-total // rows))
+    number = min(max(number, 1), last)
+    start = (number - 1) * rows
+    return PageOf(number, last, start, min(rows, total - start), total)
