@@ -69,12 +69,12 @@ class Mongo:
         try:
             self.client: MongoClient[Document] = MongoClient(uri, **_options(uri, timeout_s))
             self._database: Database[Document] = self.client.get_default_database(database)
-        except InvalidURI:  # its text may quote a part of the password
+        except (InvalidURI, ValueError):  # their text may quote a part of the password
             raise StoreError(
                 f"{self.address}: the address is not a MongoDB URI; do user and password hold characters such as "
                 "@ : / that must be percent-encoded?"
             ) from None
-        except (ConfigurationError, ValueError) as error:
+        except ConfigurationError as error:
             raise StoreError(f"{self.address}: {error}; is the cluster's name right, and DNS at hand?") from None
         self.address += f", database {self._database.name}"
 
@@ -185,6 +185,5 @@ _REFUSALS = {
     8000: "Atlas refuses: user or password is wrong, or the cluster is over its space quota",
     13: "this user may not do that; give it the role readWrite on the database",
     14031: "the server's disk is full; free some space, then load again: what was kept is known then",
-    10107: "the server takes no writes just now; is it a secondary, or electing?",
     91: "the server is shutting down",
 }
