@@ -105,3 +105,13 @@ def test_shares_that_leave_nothing_to_fit_are_refused(table, schema):
     greedy = TransformParams(calibration_share=0.4, threshold_share=0.4, validation_share=0.4)
     with pytest.raises(DataCheckError, match="leave no rows to fit"):
         assign_parts(table, schema, greedy)
+
+
+def test_floods_that_leave_few_other_rows_leave_some_of_these_to_every_part(table, schema):
+    size = np.asarray(table.arrow.column("bytes").to_pylist())
+    flooded = np.arange(len(size)) % 20 != 0
+    flood = with_column(table, "bytes", np.where(flooded, 5, size))
+    flood = with_column(flood, "rate", np.where(flooded, 1.0, np.arange(len(size)) * 1.0))
+    flood = with_column(flood, "service", ["http"] * len(size))
+    parts = assign_parts(flood, schema, PARAMS)
+    assert set(parts[~flooded]) >= {"fit", "calibration", "threshold", "validation"}

@@ -56,12 +56,25 @@ def draw(groups: Hashes, strata: Parts, rest: str, held_out: Mapping[str, float]
     np.minimum.at(stratum, inverse, codes)  # a group whose rows disagree counts with its first family by name
     totals = np.bincount(stratum, weights=sizes, minlength=len(names))[stratum]
     lot = pd.util.hash_array(unique ^ np.uint64(seed))
-    order = np.lexsort((unique, lot, sizes <= min(held_out.values()) * totals, stratum))
+    small = sizes <= min(held_out.values()) * totals
+    order = np.lexsort((unique, lot, small, stratum))
     middle = _running_middles(sizes[order], stratum[order]) / totals[order]
+    middle = 1 - (1 - middle) * _stretch(sizes, small, stratum, sum(held_out.values()))[order]
     edges = np.cumsum([1 - sum(held_out.values()), *held_out.values()])[:-1]
     part = np.empty(len(unique), dtype=np.int64)
     part[order] = np.searchsorted(edges, middle, side="right")
     return np.array([rest, *held_out])[part[inverse]]
+
+
+def _stretch(
+    sizes: npt.NDArray[np.int64], small: npt.NDArray[np.bool_], stratum: npt.NDArray[np.int64], share: float
+) -> npt.NDArray[np.float64]:
+    """Per group, how much its stratum's held-out parts shrink so that each gets some of at most half the small groups.
+
+    Where floods of equal rows leave few others, full parts would take all of these, and the first parts none.
+    """
+    left = (np.bincount(stratum, weights=sizes * small) / np.maximum(np.bincount(stratum, weights=sizes), 1))[stratum]
+    return np.asarray(np.maximum(1.0, 2 * share / np.where(left > 0, left, np.inf)), np.float64)
 
 
 def _running_middles(sizes: npt.NDArray[np.int64], stratum: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
