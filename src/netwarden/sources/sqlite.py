@@ -112,7 +112,7 @@ class Database:
 
 _CAUSES = {
     "SQLITE_BUSY": f"another process has been writing for over {_BUSY_TIMEOUT_S:.0f} s; is one stuck?",
-    "SQLITE_FULL": "the disk is full; nothing of this call was kept",
+    "SQLITE_FULL": "the disk is full; free some space, then load again: what was kept is known then",
     "SQLITE_IOERR": "the disk failed to read or write; is it full, or gone?",
     "SQLITE_READONLY": "the file cannot be written; check its owner and permissions",
     "SQLITE_CANTOPEN": "the file cannot be opened; check that its folder is there and writable",
