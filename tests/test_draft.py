@@ -63,7 +63,7 @@ def sessions(rows=1500, seed=5) -> pd.DataFrame:
     )
 
 
-def written(folder: Path, frame: pd.DataFrame, name="sessions.csv") -> Path:
+def written(folder: Path, frame: pd.DataFrame, name: str = "sessions.csv") -> Path:
     frame.to_csv(folder / name, index=False)
     return folder / name
 
