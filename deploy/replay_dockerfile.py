@@ -202,22 +202,21 @@ class Sandbox:
 
 
 def _context() -> list[str]:
-    """Files that the build may copy; of .dockerignore's patterns the last that matches decides."""
+    """Files that the build may copy."""
     tracked = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout
-    lines = (CHECKOUT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-    patterns = [line for line in lines if line and not line.startswith("#")]
-    return [name for name in tracked.splitlines() if not _ignored(name, patterns)]
+    return [name for name in tracked.splitlines() if in_context(name)]
 
 
-def _ignored(name: str, patterns: list[str]) -> bool:
+def in_context(name: str) -> bool:
+    """Whether .dockerignore lets a file into the build; of its patterns the last that matches decides."""
     parts = name.split("/")
     ways = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]  # a pattern may name a folder above the file
-    ignored = False
-    for pattern in patterns:
-        bare = pattern.removeprefix("!").removeprefix("**/")
-        if any(fnmatch(way, bare) or (pattern.startswith("**/") and fnmatch(Path(way).name, bare)) for way in ways):
-            ignored = not pattern.startswith("!")
-    return ignored
+    kept = True
+    for pattern in (CHECKOUT / ".dockerignore").read_text(encoding="utf-8").splitlines():
+        anywhere, bare = pattern.startswith("**/"), pattern.removeprefix("!").removeprefix("**/")
+        if any(fnmatch(way, bare) or (anywhere and fnmatch(Path(way).name, bare)) for way in ways):
+            kept = pattern.startswith("!")
+    return kept
 
 
 def _copy_tree(source: Path, target: Path) -> None:

@@ -1,0 +1,1 @@
+"""What a newcomer, the continuous integration and a container get."""
