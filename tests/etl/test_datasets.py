@@ -137,7 +137,5 @@ def test_the_pinned_checksums_are_those_of_the_complete_files(settings, nsl_kdd)
 
 
 def test_an_unknown_dataset_names_the_known_ones(settings):
-    with pytest.raises(
-        NotFoundError, match=r"no public dataset 'kdd'; known: nsl_kdd, .*; for files of your own, give"
-    ):
+    with pytest.raises(NotFoundError, match=r"no public dataset 'kdd'; known: nsl_kdd, .*; for files of your own"):
         fetch(settings, "kdd")

@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pyarrow import feather
 
 from netwarden.errors import InputError, SchemaError
@@ -89,6 +91,27 @@ def test_bad_rows_are_told_with_line_reason_and_text(tmp_path):
         (7, "packets: not a number", "x,tcp,bad"),
         (8, "unknown label 'maybe'", "7,tcp,maybe"),
     ]
+
+
+def test_a_quote_that_is_not_closed_costs_its_own_line_only(tmp_path):
+    rows, lines, faults = _read(
+        _write(tmp_path, 'packets,proto,truth\n3,"tcp,ok\n4,"u""p",ok\n5,x"y,"bad\n6,tcp,bad\n')
+    )
+    assert [(row["packets"], row["proto"]) for row in rows] == [(4, 'u"p'), (6, "tcp")] and lines == [3, 5]
+    assert faults == [(2, "a quote is not closed", '3,"tcp,ok'), (4, "a quote is not closed", '5,x"y,"bad')]
+
+
+LINES = st.lists(st.one_of(st.just("3,tcp,ok"), st.text(alphabet='013,,,"" ;.-a\x96é\t\r\x1c\u2028', max_size=12)))
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(LINES)
+def test_every_line_is_a_row_or_a_rejected_one_whatever_it_holds(tmp_path, lines):
+    path = _write(tmp_path, "packets,proto,truth\n" + "".join(f"{line}\n" for line in lines))
+    rows, numbers, faults = _read(path, batch_rows=5)
+    written = [place for place, line in enumerate(lines, start=2) if line.strip("\r")]
+    assert sorted(numbers + [line for line, _, _ in faults]) == written
+    assert len(rows) >= lines.count("3,tcp,ok")
 
 
 def test_lines_are_right_across_batches(tmp_path):
@@ -189,10 +212,11 @@ def test_a_file_of_another_schema_is_refused_with_what_is_missing(tmp_path):
         (b"\n\n", "flows.csv is empty"),
         ("packets,proto,truth\n3,tcp,ok\n".encode("utf-16"), "flows.csv is UTF-16; save it as UTF-8"),
         (b"\x00\x01\x02", "flows.csv is not text"),
+        (b"packets,proto,truth\r3,tcp,ok\r", "flows.csv ends its lines with carriage returns only"),
         (gzip.compress(b"packets,proto,truth\n" + bytes(range(48, 58)) * 100_000)[:300], "flows.csv is damaged"),
         (b"packets,proto,truth\n" + b"1" * (17 << 20), "a line of over 16 MiB after line 1"),
     ],
-    ids=["empty", "blank", "utf-16", "binary", "cut gzip", "endless line"],
+    ids=["empty", "blank", "utf-16", "binary", "cr only", "cut gzip", "endless line"],
 )
 def test_a_file_that_is_no_table_is_refused_in_one_sentence(tmp_path, data, message):
     with pytest.raises(InputError, match=message):
@@ -237,6 +261,10 @@ def test_labels_of_a_second_file_meet_their_rows_also_behind_a_bad_one(tmp_path)
     rows, lines, faults = _read(_write(tmp_path, UNLABELLED), labels=labels)
     assert [(row["packets"], row["label"]) for row in rows] == [(3, "benign"), (5, "attack")]
     assert lines == [2, 4] and faults == [(3, "1 columns instead of 2", "4")]
+
+
+def test_a_label_that_equals_its_column_name_is_a_label(tmp_path):
+    assert read_label_file(_write(tmp_path, "attack\nattack\nok\nattack\n")).to_pylist() == ["attack", "ok", "attack"]
 
 
 def test_labels_of_a_second_file_replace_those_of_the_first(tmp_path):

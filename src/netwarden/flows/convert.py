@@ -70,6 +70,7 @@ def _numbers(array: Any, column: Column, factor: float, missing: tuple[str, ...]
     marks = _Marks(column)
     if unparsable is not None:
         marks.refuse("not a number", unparsable)
+        marks.explained += int(unparsable.sum())
     parsed = _without_non_finite(parsed, marks)
     if column.type == "int":
         parsed = _whole(parsed, marks, rounded=factor != 1)

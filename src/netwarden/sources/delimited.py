@@ -90,14 +90,24 @@ def read_blocks(path: Path, layout: Layout, block_rows: int) -> Iterator[TextBlo
     damaged file could be read.
     """
     line = record = 0
-    own_header = 1 if layout.header else 0
+    headers_due = 1 if layout.header else 0
     for whole, lines_in_text, position in _line_blocks(path, layout.encoding, block_rows):
-        text, numbers, headers = _records_only(whole, np.arange(line + 1, line + 1 + lines_in_text), layout)
-        block = _parse(text, numbers, record, layout)
+        text, numbers, headers = _records_only(
+            whole, np.arange(line + 1, line + 1 + lines_in_text), layout, bool(headers_due)
+        )
+        table, rows, malformed = _parse(text, layout)
+        yield TextBlock(
+            table,
+            numbers[rows],
+            record + rows,
+            [(int(numbers[row]), reason, text) for row, reason, text in malformed],
+            max(headers - headers_due, 0),
+            record + len(numbers),
+            position,
+        )
         line += lines_in_text
         record += len(numbers)
-        yield TextBlock(*block, max(headers - own_header, 0), record, position)
-        own_header = max(own_header - headers, 0)
+        headers_due = max(headers_due - headers, 0)
 
 
 def sniff_format(path: Path) -> FileFormat:
@@ -142,10 +152,12 @@ def _sample(path: Path, encoding: str) -> list[str]:
         raise InputError(f"{path.name} is UTF-16; save it as UTF-8")
     if b"\x00" in start:
         raise InputError(f"{path.name} is not text; flows are read from CSV, Zeek logs, Parquet and Arrow files")
-    lines = _decoded(start, encoding).removeprefix("\ufeff").splitlines()[:_SAMPLE_LINES]
-    if not lines:
+    if b"\r" in start and b"\n" not in start:
+        raise InputError(f"{path.name} ends its lines with carriage returns only; save it with line feeds")
+    lines = _decoded(start, encoding).removeprefix("\ufeff").split("\n", _SAMPLE_LINES)[:_SAMPLE_LINES]
+    if not start:
         raise InputError(f"{path.name} is empty")
-    return lines
+    return [line.rstrip("\r") for line in lines]
 
 
 def _encoding(path: Path) -> str:
@@ -258,40 +270,46 @@ def _line_blocks(path: Path, encoding: str, block_rows: int) -> Iterator[tuple[s
                 raise InputError(f"{path.name} has a line of over 16 MiB after line {done}; is it a table of text?")
 
 
-def _records_only(text: str, numbers: npt.NDArray[np.int64], layout: Layout) -> tuple[str, Any, int]:
+def _records_only(
+    text: str, numbers: npt.NDArray[np.int64], layout: Layout, header_due: bool
+) -> tuple[str, npt.NDArray[np.int64], int]:
     """Text without blank lines, comments and header lines; line numbers of what is left; header lines dropped."""
     if layout.gap:
         text = text.replace(_ZEEK_GAP, "\t")
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", " ")  # inside a line it is no line end
+    # One column called `attack` may well hold the value `attack`: there only the first line is a header.
+    header = layout.header.rstrip() if header_due or len(layout.names) > 1 else ""
     suspect = text.startswith("\n") or "\n\n" in text
     suspect |= bool(layout.comment) and layout.comment in text
-    suspect |= bool(layout.header) and layout.header.rstrip() in text
+    suspect |= bool(header) and header in text
     if not suspect:
         return text, numbers, 0
-    header = layout.header.rstrip()
     headers = 0
     kept: list[int] = []
     lines = text.split("\n")[: len(numbers)]
     for index, line in enumerate(lines):
         if header and line.rstrip() == header:
             headers += 1
-        elif line.strip() and not (layout.comment and line.startswith(layout.comment)):
+            header = header if len(layout.names) > 1 else ""
+        elif line and not (layout.comment and line.startswith(layout.comment)):
             kept.append(index)
     return "".join(lines[index] + "\n" for index in kept), numbers[kept], headers
 
 
-def _parse(
-    text: str, numbers: npt.NDArray[np.int64], first_record: int, layout: Layout
-) -> tuple[Any, npt.NDArray[np.int64], npt.NDArray[np.int64], list[tuple[int, str, str]]]:
-    positions = [str(position) for position in range(len(layout.names))]
-    wrong: list[tuple[int, str, str]] = []
+_Wrong = list[tuple[int, str, str]]  # place among the records, reason, text
+
+
+def _parse(text: str, layout: Layout) -> tuple[Any, npt.NDArray[np.int64], _Wrong]:
+    """Records of a text as a table, which of them it holds, and the others."""
+    records = text.count("\n")
+    wrong: _Wrong = []
 
     def skip(row: Any) -> str:
-        reason = f"{row.actual_columns} columns instead of {row.expected_columns}"
-        wrong.append((row.number - 1, reason, row.text))
+        wrong.append((row.number - 1, _width_fault(row.actual_columns, layout), row.text))
         return "skip"
 
-    if not len(numbers):
+    positions = [str(position) for position in range(len(layout.names))]
+    if not records:
         table = pa.table({position: pa.array([], pa.string()) for position in positions})
     else:
         table = pacsv.read_csv(
@@ -302,7 +320,30 @@ def _parse(
                 column_types=dict.fromkeys(positions, pa.string()), strings_can_be_null=False
             ),
         )
-    keep = np.ones(len(numbers), dtype=bool)
-    keep[[row for row, _, _ in wrong]] = False
-    malformed = [(int(numbers[row]), reason, text) for row, reason, text in wrong]
-    return table.rename_columns(list(layout.names)), numbers[keep], first_record + np.flatnonzero(keep), malformed
+    if len(table) + len(wrong) != records:  # a quote that is not closed has swallowed the lines behind it
+        table, wrong = _parse_line_by_line(text, layout)
+    rows = np.setdiff1d(np.arange(records), [row for row, _, _ in wrong], assume_unique=True)
+    return table.rename_columns(list(layout.names)), rows, wrong
+
+
+def _parse_line_by_line(text: str, layout: Layout) -> tuple[Any, _Wrong]:
+    rows: list[list[str]] = []
+    wrong: _Wrong = []
+    for place, line in enumerate(text.split("\n")[:-1]):
+        try:
+            cells = next(csv.reader([line], delimiter=layout.delimiter, strict=True))
+        except csv.Error:
+            wrong.append((place, "a quote is not closed", line))
+            continue
+        if len(cells) == len(layout.names):
+            rows.append(cells)
+        else:
+            wrong.append((place, _width_fault(len(cells), layout), line))
+    columns = zip(*rows, strict=True) if rows else ([] for _ in layout.names)
+    return pa.Table.from_arrays(
+        [pa.array(column, pa.string()) for column in columns], [str(place) for place in range(len(layout.names))]
+    ), wrong
+
+
+def _width_fault(width: int, layout: Layout) -> str:
+    return f"{width} columns instead of {len(layout.names)}"

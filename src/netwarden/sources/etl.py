@@ -232,8 +232,7 @@ class _BadRows:
     def stop_where_hopeless(self, position: float, stored: int) -> None:
         """Raise QuarantineError once even a faultless rest of the file could not bring the share under the limit."""
         bad = self._reasons.total()
-        expected_rows = self._rows / position if position else float("inf")
-        if bad <= self._limit * expected_rows:
+        if not position or bad <= self._limit * self._rows / position:
             return
         raise QuarantineError(
             f"{self._file}: {bad:,} of {self._rows:,} rows read are bad, where {self._limit:.1%} of a file may be"

@@ -15,7 +15,7 @@ from netwarden.sources.etl import Progress as Report
 @contextmanager
 def load_progress() -> Iterator[Report]:
     """A progress callback. It prints the store to standard output first; the bar goes to standard error."""
-    out = Console(soft_wrap=True, highlight=False)
+    out = Console(soft_wrap=True, highlight=False, markup=False)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
