@@ -1,3 +1,8 @@
 """Fixtures for every test stand in tests/fixtures, one file per subject."""
 
-pytest_plugins = ["tests.fixtures.data", "tests.fixtures.servers", "tests.fixtures.bundles"]
+pytest_plugins = [
+    "tests.fixtures.data",
+    "tests.fixtures.servers",
+    "tests.fixtures.bundles",
+    "tests.fixtures.dagshub",
+]

@@ -158,17 +158,12 @@ def test_an_emptied_state_folder_is_registered_to_again(copied, monkeypatch, tmp
 def test_a_second_run_at_the_same_time_is_told_so(copied):
     slow = copied / "dvc.yaml"
     slow.write_text(slow.read_text().replace("cmd: python -m netwarden.stages.ingest", "cmd: sleep 20"))
-    settings = settings_of(copied)
-    first = subprocess.Popen([sys.executable, "-m", "dvc", "repro"], cwd=copied, stdout=subprocess.PIPE, text=True)
-    try:
-        for line in first.stdout:
-            if "sleep 20" in line:
-                break
+    command = [sys.executable, "-m", "dvc", "repro"]
+    with subprocess.Popen(command, cwd=copied, stdout=subprocess.PIPE, text=True) as first:
+        assert any("sleep 20" in line for line in first.stdout)
         with pytest.raises(JobBusyError, match="another run of the pipeline is under way"):
-            run_pipeline(settings)
-    finally:
+            run_pipeline(settings_of(copied))
         first.terminate()
-        first.wait()
 
 
 def test_a_workspace_without_a_pipeline_is_named(tmp_path):
