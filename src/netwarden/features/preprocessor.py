@@ -30,7 +30,7 @@ from netwarden.flows.table import FlowTable, require_columns
 UNKNOWN_CODE = -1
 MAX_CATEGORIES = 1024  # an open vocabulary keeps this many, the most frequent; beyond it a column is an identifier
 
-_BLOCK_ROWS = 1024  # so many rows of the matrix stay in cache while its columns are written one by one
+_BLOCK_ROWS = 4096  # so many rows of the matrix stay in cache while its columns are written one by one
 _LARGEST = float(np.finfo(np.float32).max)
 _FIELDS = ("schema_id", "names", "types", "units", "meanings", "categories", "category_counts")
 
@@ -158,21 +158,31 @@ def _codes(texts: Any, column: FeatureColumn, unknown: Counter[str] | None) -> n
     outside = codes.null_count - texts.null_count
     if outside and unknown is not None:
         unknown[column.name] += outside
-    filled: npt.NDArray[np.int32] = pc.fill_null(codes, UNKNOWN_CODE).to_numpy(zero_copy_only=False)
-    return filled
+    if codes.null_count:
+        codes = codes.fill_null(UNKNOWN_CODE)
+    plain: npt.NDArray[np.int32] = codes.to_numpy(zero_copy_only=False)
+    return plain
 
 
 def _numbers(values: Any, name: str) -> npt.NDArray[Any]:
     kind = values.type
     if pa.types.is_floating(kind):
-        clipped: npt.NDArray[Any] = np.clip(values.to_numpy(zero_copy_only=False), -_LARGEST, _LARGEST)
-        return clipped
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return _saturated(values.to_numpy(zero_copy_only=False))
+    if pa.types.is_boolean(kind):
+        values, kind = values.cast(pa.int8()), pa.int8()
+    if pa.types.is_integer(kind):
         # Filled, because Arrow turns integers with nulls into float64, which rounds a second time.
         filled = values.fill_null(0) if values.null_count else values
         numbers: npt.NDArray[Any] = filled.to_numpy(zero_copy_only=False)
         return numbers
     raise SchemaError(f"column {name!r} holds {kind}, not numbers; were the rows conformed to their schema?")
+
+
+def _saturated(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if len(numbers) == 0 or (-_LARGEST <= numbers.min() and numbers.max() <= _LARGEST):  # quicker than to clip
+        return numbers
+    clipped: npt.NDArray[Any] = np.clip(numbers, -_LARGEST, _LARGEST)
+    return clipped
 
 
 def _texts(values: Any, name: str) -> Any:

@@ -59,7 +59,8 @@ def arrow_type(column: Column) -> Any:
 
 def require_columns(table: Any, names: list[str], schema_id: str) -> None:
     """Raise SchemaError that names the missing columns and a likely cause."""
-    missing = [name for name in names if name not in table.column_names]
+    present = set(table.column_names)  # once: Arrow builds the list anew at each call
+    missing = [name for name in names if name not in present]
     if missing:
         shown = ", ".join(missing[:8]) + (", …" if len(missing) > 8 else "")
         raise SchemaError(
