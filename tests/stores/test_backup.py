@@ -72,6 +72,18 @@ def test_keys_are_listed_by_prefix(backup, bundle):
     assert len(backup.keys()) == 3
 
 
+def test_a_check_leaves_nothing_behind(backup):
+    backup.check()
+    assert backup.keys() == []
+
+
+def test_a_check_of_a_folder_that_cannot_be_made_says_so(tmp_path):
+    (tmp_path / "home").write_text("")
+    backup = open_backup(load_settings({"NETWARDEN_HOME": str(tmp_path / "home"), "NETWARDEN_WORKSPACE": "/nowhere"}))
+    with pytest.raises(BackupError, match=r"cannot write .*home/backup: Not a directory; check space and permissions"):
+        backup.check()
+
+
 def test_an_empty_backup_has_no_keys(backup):
     assert backup.keys() == []
 
@@ -225,7 +237,7 @@ def guarded_bucket(tmp_path: Path) -> Iterator[Bucket]:
 
 def test_a_wrong_key_is_said_to_be_wrong_and_the_secret_is_not_shown(guarded_bucket, bundle):
     backup = open_backup(s3_settings(guarded_bucket))
-    for attempt in (lambda: backup.put_folder("bundles/aaaa", bundle), backup.keys):
+    for attempt in (lambda: backup.put_folder("bundles/aaaa", bundle), backup.keys, backup.check):
         with pytest.raises(BackupError, match="AWS_ACCESS_KEY_ID is not one this server knows") as caught:
             attempt()
         assert "hush-hush" not in str(caught.value)

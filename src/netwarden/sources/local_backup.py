@@ -58,6 +58,13 @@ class LocalBackup:
         whole = (path.as_posix() for path in found if not any(part.startswith(_UNFINISHED) for part in path.parts))
         return sorted(key for key in whole if key.startswith(prefix))
 
+    def check(self) -> None:
+        """Raise BackupError where a small file cannot be kept and removed again."""
+        with _explained(self._root):
+            self._root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(prefix=_UNFINISHED, dir=self._root) as file:
+                file.write(b"check")
+
     def _listing(self, key: str) -> FolderDigest:
         path = self._root / key / LISTING
         if not path.exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,6 +97,16 @@ class S3Backup:
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
             names = (entry["Key"] for page in pages for entry in page.get("Contents", []))
             return sorted(name.removesuffix(f"/{LISTING}") for name in names if name.endswith(f"/{LISTING}"))
+
+    def check(self) -> None:
+        """Raise BackupError where a small object cannot be kept, read back and removed again."""
+        place = {"Bucket": self._bucket, "Key": f"netwarden-check/{secrets.token_hex(8)}"}
+        with self._explained():
+            self._client.put_object(**place, Body=b"check", ChecksumAlgorithm="SHA256")
+            kept = self._client.get_object(**place)["Body"].read()
+            self._client.delete_object(**place)
+        if kept != b"check":
+            raise BackupError(f"{self.address}: an object came back otherwise than it went in")
 
     def _listing(self, key: str) -> FolderDigest | None:
         try:

@@ -271,3 +271,7 @@ class Backup(Protocol):
     def keys(self, prefix: str = "") -> list[str]:
         """Complete backups, sorted."""
         ...
+
+    def check(self) -> None:
+        """Raise BackupError where a small file cannot be kept, read back and removed again."""
+        ...
