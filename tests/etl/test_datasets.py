@@ -116,6 +116,13 @@ def test_files_are_found_plain_or_gzip_in_any_sensible_folder(settings, folder):
     assert [path.name for path in locate(settings, "nsl-kdd")] == ["KDDTest+.txt.gz", "KDDTrain+.txt"]
 
 
+@pytest.mark.parametrize("name", ["iot23", "IoT-23", "iot_23"])
+def test_a_dataset_is_known_in_any_spelling(settings, name):
+    (settings.datasets / "IoT-23").mkdir()
+    (settings.datasets / "IoT-23" / "conn.log.labeled").touch()
+    assert [path.name for path in locate(settings, name)] == ["conn.log.labeled"]
+
+
 def test_in_its_own_folder_a_dataset_may_have_names_of_its_own(settings):
     (settings.datasets / "cic-ids2017").mkdir()
     (settings.datasets / "cic-ids2017" / "monday.csv.gz").touch()

@@ -129,7 +129,7 @@ def normal_name(name: str) -> str:
 
 def public_dataset(name: str) -> PublicDataset | None:
     """The public dataset of a name in any spelling, or None."""
-    return next((dataset for dataset in PUBLIC if dataset.name == normal_name(name)), None)
+    return next((dataset for dataset in PUBLIC if _same(dataset.name, name)), None)
 
 
 def describe_all(settings: Settings) -> str:
@@ -146,7 +146,7 @@ def locate(settings: Settings, name: str) -> list[Path]:
     own = [
         folder
         for folder in _folders(settings.datasets)
-        if normal_name(folder.name) == dataset.name and folder != settings.datasets
+        if _same(folder.name, dataset.name) and folder != settings.datasets
     ]
     files = [path for folder in own for path in _flow_files(folder)]
     published = [path for path in files or _flow_files(settings.datasets) if _is_published(path, dataset)]
@@ -181,6 +181,11 @@ def obtain(settings: Settings, name: str) -> list[Path]:
     return locate(settings, name)
 
 
+def _same(name: str, other: str) -> bool:
+    """Whether two spellings mean one dataset: `IoT-23` and `iot23` do."""
+    return normal_name(name).replace("_", "") == normal_name(other).replace("_", "")
+
+
 def _require(name: str) -> PublicDataset:
     dataset = public_dataset(name)
     if dataset is None:
@@ -198,7 +203,7 @@ def _describe(settings: Settings, dataset: PublicDataset) -> str:
         f"  licence   {dataset.licence}",
         f"  size      {dataset.size}",
         f"  schema    {dataset.schema_id}",
-        f"  checksum  {'; '.join(pinned) or 'none pinned: nobody here has had the published files to take one'}",
+        f"  checksum  {'; '.join(pinned) or 'none pinned: the published files were not at hand to take one from'}",
         f"  by hand   put {dataset.by_hand} into {settings.datasets / dataset.folder}",
         f"  here      {', '.join(str(path) for path in found) or 'no'}",
     ]

@@ -48,7 +48,8 @@ def make_plan(settings: Settings, paths: Sequence[Path], *, dataset: str, schema
     found = [(path, path.name) for path in obtain(settings, dataset)] if not paths else _expand(paths)
     if not found:
         raise InputError(f"no flow tables in {', '.join(map(str, paths))}; expected .csv, .txt, .log or .parquet files")
-    name = normal_name(dataset) or _name_from(paths)
+    public = public_dataset(dataset)
+    name = public.name if public else normal_name(dataset) or _name_from(paths)
     chosen = _schema(settings, name, schema, [path for path, _ in found])
     files, not_loaded = _split(found, chosen, named={path.resolve() for path in paths if path.is_file()})
     return Plan(name, chosen, files, not_loaded)
