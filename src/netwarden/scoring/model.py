@@ -20,13 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+import numpy as np
+
 from netwarden.detectors.bundle import MANIFEST, DetectorBundle, load_bundle
 from netwarden.errors import BundleError, InputError, NotFoundError, SchemaError
 from netwarden.flows.alert import Verdict
 from netwarden.flows.schema import FlowSchema, load_schema
 from netwarden.flows.table import FlowTable
 from netwarden.scoring.codes import Vocabulary, category_codes, vocabulary_of
-from netwarden.scoring.intake import FlowBatch, read_table
+from netwarden.scoring.intake import FlowBatch, read_array, read_table
 from netwarden.scoring.records import raw_table
 from netwarden.scoring.restore import restore_bundle
 from netwarden.scoring.scorer import Scorer
@@ -108,16 +110,22 @@ class Model:
         """Score, verdict, family and threshold of every flow, in the same order.
 
         `flows` is a FlowTable, an Arrow table, a DataFrame or a list of dicts, with columns by any name the schema
-        knows. The answer is an Arrow table; for a DataFrame, a DataFrame of the same index.
+        knows, or a NumPy array as a `.npy` upload holds it. The answer is an Arrow table; for a DataFrame, a DataFrame
+        of the same index.
         Raises SchemaError for missing columns and InputError where a row does not fit: to set such rows apart, read
         them with `netwarden.scoring.intake`, or score the file with `netwarden batch`.
         """
         if isinstance(flows, FlowTable):
             return self.scorer.score(flows)
-        batch = read_table(raw_table(flows, self.schema), self.schema)
+        batch = self._read(flows)
         _require_all(batch)
         result = self.scorer.score(batch.table)
         return result.to_pandas().set_index(flows.index) if hasattr(flows, "iloc") else result
+
+    def _read(self, flows: Any) -> FlowBatch:
+        if isinstance(flows, np.ndarray):
+            return next(read_array(flows, self.schema, self.vocabulary, batch_rows=max(flows.size, 1)))
+        return read_table(raw_table(flows, self.schema), self.schema)
 
     def score_one(self, flow: Mapping[str, Any]) -> FlowScore:
         """Result for one flow, given by column name. Raises as `score` does."""
