@@ -127,10 +127,10 @@ def test_a_single_class_is_refused_with_a_reason(kind, rows, label):
 
 def test_a_tiny_set_is_refused_with_a_reason(kind, rows):
     few = np.concatenate([np.flatnonzero(rows.labels == 0)[:5], np.flatnonzero(rows.labels == 1)[:5]])
-    with pytest.raises(TrainingError, match="^5 benign rows of 10: .* at least 10"):
+    with pytest.raises(TrainingError, match=r"^5 benign rows of 10: .* at least 10"):
         kind.fit(**rows.arguments(**rows.of(few)))
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones():
-    with pytest.raises(ConfigError, match="no detector kind 'oracle'; known: .*boosted_trees"):
+    with pytest.raises(ConfigError, match=r"no detector kind 'oracle'; known: .*boosted_trees"):
         detector_kind("oracle")

@@ -71,7 +71,7 @@ def test_the_matrix_is_float32_in_c_order_with_codes_for_categories(fitted):
 
 def test_missing_values_become_nan_and_unknown_categories_a_code_of_their_own(fitted):
     rows = table(bytes=[None, 3], rate=[None, np.nan], proto=[None, "gre"], service=["x", "y"])
-    unknown = Counter()
+    unknown: Counter[str] = Counter()
     matrix = fitted.transform(rows.arrow, unknown)
     np.testing.assert_array_equal(matrix, [[np.nan, np.nan, np.nan, -1], [3, np.nan, -1, -1]])
     assert unknown == {"proto": 1, "service": 2}
@@ -197,7 +197,8 @@ def test_texts_survive_packing(texts):
 
 
 def test_a_file_of_objects_is_refused(tmp_path):
-    np.savez(tmp_path / "p.npz", **dict.fromkeys(module._FIELDS, np.array([{}], object)))
+    objects = np.array([{}], object)
+    np.savez(tmp_path / "p.npz", schema_id=objects, **{name: objects for name in module._FIELDS[1:]})
     with pytest.raises(BundleError, match=r"p\.npz cannot be read as plain arrays: .*allow_pickle"):
         load_preprocessor(tmp_path / "p.npz")
 

@@ -13,7 +13,7 @@ import re
 import shutil
 import stat
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ class DetectorBundle:
     manifest: BundleManifest
     preprocessor: Preprocessor
     detector: Detector
-    reference: Reference
+    reference: Reference = field(repr=False)
 
     @property
     def schema_id(self) -> str:

@@ -179,7 +179,7 @@ def _numbers(values: Any, name: str) -> npt.NDArray[Any]:
 
 
 def _saturated(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    if len(numbers) == 0 or (-_LARGEST <= numbers.min() and numbers.max() <= _LARGEST):  # quicker than to clip
+    if len(numbers) == 0 or (numbers.min() >= -_LARGEST and numbers.max() <= _LARGEST):  # quicker than to clip
         return numbers
     clipped: npt.NDArray[Any] = np.clip(numbers, -_LARGEST, _LARGEST)
     return clipped

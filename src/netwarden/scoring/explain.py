@@ -49,6 +49,7 @@ def _words(column: FeatureColumn, value: Any, share: float) -> str:
     elif column.categorical:
         said = f"is {value}" if value in column.categories else f"is {value}, which training never saw"
     else:
-        said = f"is {value:,.6g} {column.unit}".rstrip()
+        number = f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+        said = f"is {number} {column.unit}".rstrip()
     effect = "speaks for an attack" if share > 0 else "speaks against an attack" if share < 0 else "does not matter"
     return f"{column.name} {said}: {effect}"
