@@ -45,7 +45,7 @@ test: lint types ## Everything CI asks for: style, types, layers, validators and
 
 ##@ Day to day
 
-.PHONY: setup setup-core data system-packages check fast serve train bench coverage notebook mlflow
+.PHONY: setup setup-core data system-packages check fast serve train bench coverage notebook screenshots mlflow
 setup: $(DEV) ## Environment for development in .venv (a second when it is up to date)
 
 setup-core: $(CORE) ## Environment for running only
@@ -78,6 +78,9 @@ coverage: $(DEV) ## Tests with line and branch coverage, as text and in htmlcov/
 notebook: $(DEV) ## Execute notebook/01_explore.ipynb into build/01_explore.ipynb
 	mkdir -p build
 	$(BIN)/jupyter execute --output="$(CURDIR)/build/01_explore.ipynb" notebook/01_explore.ipynb
+
+screenshots: $(DEV) ## Draw the portal's pictures for the README anew (needs Chromium)
+	$(BIN)/python docs/screenshots.py
 
 mlflow: $(CORE) ## Browse experiments locally, the twin of browsing them on DagsHub (port 5000)
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --host 127.0.0.1 --port 5000 \
