@@ -15,7 +15,7 @@ import pyarrow as pa
 from netwarden.errors import SchemaError
 from netwarden.flows.convert import Refusal, convert
 from netwarden.flows.labels import Families
-from netwarden.flows.schema import FAMILY, LABEL, Column, FlowSchema, load_schema, schema_ids
+from netwarden.flows.schema import FAMILY, LABEL, FlowSchema, fold_name, load_schema, schema_ids
 from netwarden.flows.table import FlowTable, arrow_type, require_columns
 from netwarden.flows.truth import read_labels
 
@@ -83,10 +83,9 @@ def match_columns(names: Sequence[str], schema: FlowSchema) -> dict[str, Source]
     Case and surrounding blanks do not count. Of a name that stands twice (CICFlowMeter's `Fwd Header Length`), the
     first counts. Raises SchemaError where two different names mean the same column.
     """
-    known = _spellings(schema)
     found: dict[str, Source] = {}
     for position, name in enumerate(names):
-        match = known.get(fold_name(name))
+        match = schema.spellings.get(fold_name(name))
         if match is None:
             continue
         column, unit = match
@@ -117,22 +116,6 @@ def guess_schema(column_names: Sequence[str], folder: Path) -> FlowSchema:
         f"no schema fits these {len(column_names)} columns; the nearest, {nearest.id}, misses {len(absent)} of "
         f"{len(nearest.features)} features: {shown}; write a schema with `netwarden schema draft FILE --label COLUMN`"
     )
-
-
-def fold_name(name: str) -> str:
-    """Column name without case and surrounding blanks; underscores and blanks stay apart.
-
-    `flow_duration` (Python's cicflowmeter, seconds) and `Flow Duration` (Java's, microseconds) are not the same column.
-    """
-    return " ".join(name.lstrip("\ufeff").split()).casefold()
-
-
-def _spellings(schema: FlowSchema) -> dict[str, tuple[Column, str]]:
-    """Folded spelling → column and unit there."""
-    known: dict[str, tuple[Column, str]] = {}
-    for column in schema.columns:
-        known |= {fold_name(alias.name): (column, alias.unit) for alias in column.aliases}
-    return known | {fold_name(column.name): (column, "") for column in schema.columns}
 
 
 def _require(sources: dict[str, Source], schema: FlowSchema, labelled: bool) -> None:

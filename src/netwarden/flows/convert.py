@@ -67,6 +67,8 @@ def _flat(values: Any) -> Any:
 
 def _numbers(array: Any, column: Column, factor: float, missing: tuple[str, ...]) -> Converted:
     parsed, unparsable = _parse(array, column, factor, missing)
+    if unparsable is None and _is_plain(parsed, column):
+        return Converted(parsed)
     marks = _Marks(column)
     if unparsable is not None:
         marks.refuse("not a number", unparsable)
@@ -79,6 +81,22 @@ def _numbers(array: Any, column: Column, factor: float, missing: tuple[str, ...]
         marks.refuse("missing", marks.unexplained_nulls(parsed))
     marks.count("missing", parsed.null_count - marks.explained)
     return marks.converted(parsed)
+
+
+def _is_plain(array: Any, column: Column) -> bool:
+    """Whether nothing is missing, infinite, out of range or a sentinel: true of most columns of most files."""
+    if array.null_count or not len(array) or array.type != arrow_type(column):
+        return False
+    numbers = array.to_numpy()
+    least, most = numbers.min(), numbers.max()
+    low, high = column.range
+    return bool(
+        math.isfinite(least)
+        and math.isfinite(most)
+        and (low is None or least >= low)
+        and (high is None or most <= high)
+        and not any(least <= sentinel <= most for sentinel in column.sentinels)
+    )
 
 
 @dataclass
@@ -175,7 +193,7 @@ def _present(array: Any, missing: tuple[str, ...]) -> Any:
 
 
 def _without_non_finite(array: Any, marks: _Marks) -> Any:
-    if not pa.types.is_floating(array.type) or pc.all(pc.is_finite(array)).as_py() is not False:
+    if not pa.types.is_floating(array.type):
         return array
     nan = _mask(pc.is_nan(array).fill_null(False))
     infinite = _mask(pc.is_inf(array).fill_null(False))
@@ -211,18 +229,13 @@ def _without_sentinels(array: Any, marks: _Marks) -> Any:
 
 def _within_range(array: Any, marks: _Marks) -> Any:
     low, high = marks.column.range
-    extremes = pc.min_max(array).as_py()
-    if extremes["min"] is None or (
-        (low is None or extremes["min"] >= low) and (high is None or extremes["max"] <= high)
-    ):
+    numbers = array.drop_null().to_numpy()
+    outside = np.zeros(len(array), dtype=bool)
+    outside[_mask(array.is_valid())] = (numbers < (-np.inf if low is None else low)) | (
+        numbers > (np.inf if high is None else high)
+    )
+    if not outside.any():
         return array
-    numbers = array.fill_null(low if low is not None else int(high or 0)).to_numpy(zero_copy_only=False)
-    outside = np.zeros(len(numbers), dtype=bool)
-    if low is not None:
-        outside |= numbers < low
-    if high is not None:
-        outside |= numbers > high
-    outside &= ~_mask(array.is_null())
     if marks.column.out_of_range == "refuse":
         marks.refuse("out of range", outside)
     else:

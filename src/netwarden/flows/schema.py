@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -202,6 +202,12 @@ class FlowSchema(_Frozen):
             raise ValueError("more than one column has the role label")
         return self
 
+    @cached_property
+    def spellings(self) -> dict[str, tuple[Column, str]]:
+        """Every folded name a file may use → the column and its unit there; a column's own name beats an alias."""
+        known = {fold_name(alias.name): (column, alias.unit) for column in self.columns for alias in column.aliases}
+        return known | {fold_name(column.name): (column, "") for column in self.columns}
+
     @property
     def features(self) -> tuple[Column, ...]:
         """Columns a detector may use, in schema order: the order of a `.npy` upload."""
@@ -234,6 +240,14 @@ class FlowSchema(_Frozen):
 
     def _with_role(self, role: Role) -> tuple[Column, ...]:
         return tuple(column for column in self.columns if column.role == role)
+
+
+def fold_name(name: str) -> str:
+    """Column name without case and surrounding blanks; underscores and blanks stay apart.
+
+    `flow_duration` (Python's cicflowmeter, seconds) and `Flow Duration` (Java's, microseconds) are not the same column.
+    """
+    return " ".join(name.lstrip("\ufeff").split()).casefold()
 
 
 def load_schema(name: str, folder: Path) -> FlowSchema:

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from netwarden.errors import InputError, SchemaError
-from netwarden.flows.conform import fold_name, match_columns
-from netwarden.flows.schema import FileFormat, FlowSchema
+from netwarden.flows.conform import match_columns
+from netwarden.flows.schema import FileFormat, FlowSchema, fold_name
 
 _CHUNK_BYTES = 1 << 20
 _LONGEST_LINE_BYTES = 1 << 24

@@ -11,9 +11,8 @@ from typing import Any
 import yaml
 
 from netwarden.errors import SchemaError
-from netwarden.flows.conform import fold_name
 from netwarden.flows.labels import Families, load_families
-from netwarden.flows.schema import RESERVED, FileFormat, FlowSchema
+from netwarden.flows.schema import RESERVED, FileFormat, FlowSchema, fold_name
 from netwarden.settings import Settings
 from netwarden.sources.draft_labels import draft_label_rule
 from netwarden.sources.draft_times import time_format

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from pyarrow import ipc
 
 from netwarden.errors import InputError
-from netwarden.flows.conform import conform, fold_name, match_columns
+from netwarden.flows.conform import conform, match_columns
 from netwarden.flows.labels import Families
-from netwarden.flows.schema import FileFormat, FlowSchema
+from netwarden.flows.schema import FileFormat, FlowSchema, fold_name
 from netwarden.flows.table import FlowTable
 from netwarden.sources.delimited import TextBlock, read_blocks, read_layout, sniff_format
 from netwarden.sources.store import RejectedRow

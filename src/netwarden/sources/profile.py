@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from netwarden.errors import InputError
-from netwarden.flows.conform import fold_name
+from netwarden.flows.schema import fold_name
 from netwarden.sources.delimited import read_blocks, read_layout
 
 # Texts that may mean "no value". The first ones always do; others only where a column's other values are numbers.
