@@ -1,6 +1,6 @@
 """The champion behind BentoML: `bentoml serve service:Netwarden`, or built into a Bento with `bentoml build`.
 
-Without a model it starts, says so at /readyz, and answers 503: it never scores with a damaged one.
+Without a sound model it starts, is not ready, answers 503 and says why at /info: it never scores with a damaged one.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ class Netwarden:
 
     @bentoml.api
     def info(self, schema: str = "") -> dict[str, Any]:
-        """What serves: bundle, schema, features, threshold."""
+        """What serves (bundle, schema, features, threshold), or why nothing does: BentoML hides the text of a 503."""
         try:
-            return asdict(self.model(schema).info())
+            return {"ready": True, **asdict(self.model(schema).info())}
         except NetwardenError as error:
-            raise _refusal(error) from None
+            return {"ready": False, "error": str(error)}
 
     @bentoml.api
     def train(self) -> dict[str, str]:

@@ -2,66 +2,14 @@
 
 import json
 import os
-import shutil
 import subprocess
-import sys
-from contextlib import contextmanager
-from pathlib import Path
 
-import httpx
-import numpy as np
 import pytest
 
 from netwarden.scoring.batch import prediction
-from tests.fixtures.data import ROOT
-from tests.fixtures.servers import free_port, serving, wait_until
+from tests.service.running import BENTOML, ROOT, as_codes, bentoml_env, served, store
 
 pytestmark = pytest.mark.slow
-
-BENTOML = str(Path(sys.executable).with_name("bentoml"))
-STORE = "from netwarden.detectors.bundle import load_bundle; from netwarden.training.bento import store_in_bentoml; "
-
-
-def bentoml_env(home: Path, settings) -> dict[str, str]:
-    return {
-        "BENTOML_HOME": str(home),
-        "BENTOML_DO_NOT_TRACK": "True",
-        "NETWARDEN_HOME": str(settings.home),
-        "NETWARDEN_WORKSPACE": str(ROOT),
-        "no_proxy": "127.0.0.1",
-    }
-
-
-@contextmanager
-def served(where: str, env: dict[str, str], log: Path):
-    """HTTP client of a running service."""
-    port = free_port()
-    command = [BENTOML, "serve", where, "--host", "127.0.0.1", "--port", str(port), "--working-dir", str(ROOT)]
-    with serving(command, port, log, env), httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-        wait_until(lambda: alive(client), f"start of the service ({log})", 120)
-        yield client
-
-
-def alive(client: httpx.Client) -> bool:
-    try:
-        return client.get("/livez").status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-def store(bundle_folder: Path, env: dict[str, str]) -> str:
-    code = STORE + f"from pathlib import Path; print(store_in_bentoml(load_bundle(Path({str(bundle_folder)!r}))))"
-    run = subprocess.run([sys.executable, "-c", code], env=os.environ | env, capture_output=True, text=True, check=True)
-    return run.stdout.strip().splitlines()[-1]
-
-
-def as_codes(model, table) -> np.ndarray:
-    codes = model.category_codes()
-    columns = [
-        [codes[name][value] for value in table[name].to_pylist()] if name in codes else table[name].to_pylist()
-        for name in table.column_names
-    ]
-    return np.array(columns, float).T
 
 
 def test_the_champion_scores_over_http_as_it_does_in_python(settings, model, bare, tmp_path):
@@ -88,9 +36,10 @@ def test_without_a_model_it_starts_but_is_not_ready_and_scores_nothing(empty_set
     env = bentoml_env(tmp_path / "bentoml", empty_settings)
     with served("service:Netwarden", env, tmp_path / "log") as client:
         assert client.get("/readyz").status_code == 503
-        answer = client.post("/score", json={"rows": bare.slice(0, 1).to_pylist()})
-        assert answer.status_code == 503
-        assert "no detector serves: the registry has no champion and BentoML's store no netwarden" in answer.text
+        assert client.post("/score", json={"rows": bare.slice(0, 1).to_pylist()}).status_code == 503
+        why = client.post("/info", json={}).json()["error"]
+        assert "no detector serves: the registry has no champion and BentoML's store no netwarden" in why
+        assert why in (tmp_path / "log").read_text()
 
 
 def test_a_damaged_champion_is_not_replaced_by_the_packed_model(settings, bundle, bare, tmp_path):
@@ -99,9 +48,8 @@ def test_a_damaged_champion_is_not_replaced_by_the_packed_model(settings, bundle
     (settings.bundles_dir / bundle.bundle_id / "binary.ubj").write_bytes(b"changed")
     with served("service:Netwarden", env, tmp_path / "log") as client:
         assert client.get("/readyz").status_code == 503
-        answer = client.post("/score", json={"rows": bare.slice(0, 1).to_pylist()})
-        assert answer.status_code == 503
-        assert "binary.ubj has another sha256" in answer.text
+        assert client.post("/score", json={"rows": bare.slice(0, 1).to_pylist()}).status_code == 503
+        assert "binary.ubj has another sha256" in client.post("/info", json={}).json()["error"]
 
 
 def test_a_bundle_in_the_store_is_listed_and_serves_from_a_built_bento(empty_settings, bundle, bare, model, tmp_path):
@@ -123,6 +71,3 @@ def test_a_bundle_in_the_store_is_listed_and_serves_from_a_built_bento(empty_set
         train = client.post("/train", json={})
         assert train.status_code == 400
         assert "training needs a checkout, not a Bento" in train.text
-    # the packed copy is verified like any other
-    (file,) = (tmp_path / "bentoml" / "models").rglob("binary.ubj")
-    shutil.copy(file, tmp_path / "sound.ubj")
