@@ -102,19 +102,6 @@ class DetectorBundle:
     def threshold(self) -> float:
         return self.manifest.threshold.value
 
-    def require_schema(self, schema: FlowSchema) -> None:
-        """Raise BundleError where a schema's features are no longer those the bundle was trained on.
-
-        A changed list of categories is no such change: the bundle keeps the vocabulary it learned.
-        """
-        now = tuple(FeatureFact(name=c.name, type=c.type, unit=c.unit) for c in schema.features)
-        changed = sorted({fact.name for fact in set(now) ^ set(self.manifest.features)})
-        if schema.id != self.schema_id or changed:
-            raise BundleError(
-                f"bundle {self.bundle_id} was trained on schema {self.schema_id}; schema {schema.id} differs in "
-                f"{', '.join(changed) or 'its id'}: train again, or restore the schema file"
-            )
-
     def describe(self) -> str:
         """A few lines for people: what it is, what it was trained on and when it alerts."""
         facts, threshold = self.manifest.training, self.manifest.threshold
