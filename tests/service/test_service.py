@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 from netwarden.scoring.batch import prediction
-from tests.service.running import BENTOML, ROOT, as_codes, bentoml_env, served, store
+from tests.fixtures.data import ROOT
+from tests.service.running import BENTOML, as_codes, bentoml_env, served, store
 
 pytestmark = pytest.mark.slow
 
