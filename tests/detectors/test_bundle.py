@@ -94,6 +94,13 @@ def test_another_bundle_is_never_overwritten(bundle, nsl_schema, copy):
     assert [path.name for path in copy.parent.iterdir()] == ["copy"]
 
 
+def test_a_file_in_the_way_is_never_overwritten(bundle, nsl_schema, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(BundleError, match="taken is there already and differs"):
+        write_again(bundle, tmp_path / "taken", nsl_schema)
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
 def test_a_failed_write_leaves_nothing_behind(bundle, nsl_schema, tmp_path):
     class FullDisk:
         kind, families = "boosted_trees", ()

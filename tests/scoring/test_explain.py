@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from netwarden.errors import SchemaError
 from netwarden.flows.table import FlowTable
 from netwarden.scoring.explain import explain
 
@@ -45,6 +46,11 @@ def test_reasons_are_in_plain_words(bundle, flows, nsl_schema, feature, value, w
     table = FlowTable(pa.Table.from_pylist([row], types), "nsl_kdd")
     texts = {reason.feature: reason.text for reason in explain(bundle, table, top=41)[0]}
     assert texts[feature].startswith(words)
+
+
+def test_a_table_of_another_schema_is_refused(bundle, flows):
+    with pytest.raises(SchemaError, match="a table of schema zeek_conn was given to bundle"):
+        explain(bundle, FlowTable(flows.arrow, "zeek_conn"))
 
 
 def test_no_rows_have_no_reasons(bundle, flows):

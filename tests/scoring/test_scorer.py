@@ -125,6 +125,12 @@ def test_missing_columns_are_named(scorer, flows):
         scorer.score(FlowTable(flows.arrow.drop_columns(["src_bytes", "duration"]), "nsl_kdd"))
 
 
+def test_a_doubled_column_is_refused(scorer, flows):
+    doubled = flows.arrow.append_column("duration", flows.arrow.column("duration"))
+    with pytest.raises(SchemaError, match="'duration' occurs 2 times"):
+        scorer.score(FlowTable(doubled, "nsl_kdd"))
+
+
 def test_unknown_categories_are_counted_for_the_caller_and_the_metrics(scorer, flows):
     at = flows.arrow.schema.get_field_index("service")
     services = pa.array(["quantum"] * 600 + ["http"] * 2400)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import stat
@@ -24,10 +23,10 @@ from netwarden.detectors.base import Detector
 from netwarden.detectors.kinds import KINDS
 from netwarden.detectors.reference import Reference, load_reference
 from netwarden.detectors.threshold import Calibration, Threshold
-from netwarden.errors import BundleError
+from netwarden.errors import BundleError, SchemaError
 from netwarden.features.preprocessor import Preprocessor, load_preprocessor
 from netwarden.flows.schema import FlowSchema
-from netwarden.flows.table import MeterStamp
+from netwarden.flows.table import FlowTable, MeterStamp
 
 FORMAT_VERSION = 1
 READABLE_VERSIONS = (1,)
@@ -101,6 +100,19 @@ class DetectorBundle:
     @property
     def threshold(self) -> float:
         return self.manifest.threshold.value
+
+    def require_fit(self, table: FlowTable) -> None:
+        """Raise SchemaError where a table is of another schema, or of another meter mode, than the training flows."""
+        if table.schema_id != self.schema_id:
+            raise SchemaError(
+                f"a table of schema {table.schema_id} was given to bundle {self.bundle_id}, which scores "
+                f"{self.schema_id}; choose a bundle of that schema"
+            )
+        if table.meter is not None and table.meter.mode != self.manifest.meter_mode:
+            raise SchemaError(
+                f"flows metered in mode {table.meter.mode!r} were given to bundle {self.bundle_id}, trained on mode "
+                f"{self.manifest.meter_mode!r}: the same packets give other features there"
+            )
 
     def describe(self) -> str:
         """A few lines for people: what it is, what it was trained on and when it alerts."""
@@ -232,9 +244,12 @@ def _publish(draft: Path, folder: Path) -> None:
     """Rename the finished draft; the last step, so that a bundle is there whole or not at all."""
     draft.chmod(0o755)
     try:
-        os.rename(draft, folder)  # noqa: PTH104 - Path.rename would do the same; here the refusal is the point
+        draft.rename(folder)
     except OSError:
-        if not folder.is_dir() or _sha256(folder / MANIFEST) != _sha256(draft / MANIFEST):
+        if not folder.exists():
+            raise
+        there = folder / MANIFEST
+        if not there.is_file() or _sha256(there) != _sha256(draft / MANIFEST):
             raise BundleError(f"{folder} is there already and differs; a bundle is never overwritten") from None
 
 

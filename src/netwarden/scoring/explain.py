@@ -29,12 +29,12 @@ def explain(bundle: DetectorBundle, table: FlowTable, top: int = 5) -> list[list
     All shares of a row and the base add up to the log-odds of the uncalibrated score. About 2,000 rows a second:
     explain alerts, not tables.
     """
-    features = table.arrow.select(list(bundle.preprocessor.names))
-    shares = bundle.detector.contributions(bundle.preprocessor.transform(features))[:, :-1]
+    bundle.require_fit(table)
+    shares = bundle.detector.contributions(bundle.preprocessor.transform(table.arrow))[:, :-1]
     strongest = np.argsort(-np.abs(shares), axis=1, kind="stable")[:, :top]
     return [
         [_reason(bundle.preprocessor.columns[at], row, float(shares[index, at])) for at in strongest[index]]
-        for index, row in enumerate(features.to_pylist())
+        for index, row in enumerate(table.arrow.select(list(bundle.preprocessor.names)).to_pylist())
     ]
 
 

@@ -17,7 +17,6 @@ import pyarrow as pa
 
 from netwarden import telemetry
 from netwarden.detectors.bundle import DetectorBundle
-from netwarden.errors import SchemaError
 from netwarden.flows.alert import VERDICTS
 from netwarden.flows.table import FlowTable
 
@@ -51,9 +50,9 @@ class Scorer:
         `path` names the way in, for the metrics; `unknown` collects values outside the vocabularies, per column.
         Raises SchemaError for a table of another schema or meter mode, or where feature columns are missing.
         """
-        self._check(table)
+        self.bundle.require_fit(table)
         started = time.perf_counter()
-        features = table.arrow.select([name for name in table.arrow.column_names if name in self._names])
+        features = table.arrow.select([at for at, name in enumerate(table.names) if name in self._names])
         chunks = [features.slice(start, stop - start) for start, stop in self._bounds(len(table))]
         scored = [self._chunk(chunks[0])] if len(chunks) == 1 else list(self._pool.map(self._chunk, chunks))
         outside = sum((chunk.unknown for chunk in scored), Counter[str]())
@@ -74,19 +73,6 @@ class Scorer:
     @cached_property
     def _names(self) -> frozenset[str]:
         return frozenset(self.bundle.preprocessor.names)
-
-    def _check(self, table: FlowTable) -> None:
-        manifest = self.bundle.manifest
-        if table.schema_id != manifest.schema_id:
-            raise SchemaError(
-                f"a table of schema {table.schema_id} was given to bundle {self.bundle.bundle_id}, which scores "
-                f"{manifest.schema_id}; choose a bundle of that schema"
-            )
-        if table.meter is not None and table.meter.mode != manifest.meter_mode:
-            raise SchemaError(
-                f"flows metered in mode {table.meter.mode!r} were given to bundle {self.bundle.bundle_id}, trained on "
-                f"mode {manifest.meter_mode!r}: the same packets give other features there"
-            )
 
     def _bounds(self, rows: int) -> Iterator[tuple[int, int]]:
         """Start and end of each chunk: as many for each thread, all of about the same size."""
