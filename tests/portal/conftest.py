@@ -1,5 +1,6 @@
 """A portal that really listens, with a small champion."""
 
+import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -16,9 +17,11 @@ from playwright.sync_api import Browser, sync_playwright
 from netwarden.detectors.bundle import DetectorBundle
 from netwarden.portal.app import create_app
 from netwarden.portal.security import Access
-from netwarden.settings import Settings
+from netwarden.settings import Settings, load_settings
 from netwarden.sources.connect import open_registry
+from netwarden.sources.etl import run_etl
 from netwarden.sources.store import BundleEntry
+from tests.fixtures.bundles import made_up_flows
 from tests.fixtures.data import ROOT
 
 
@@ -71,6 +74,38 @@ def listening(settings: Settings) -> Iterator[Portal]:
         socket.close()
 
 
+def make_small_workspace(folder: Path, schema) -> Settings:
+    """A workspace of small, made-up flows that the pipeline trains on in seconds."""
+    shutil.copytree(ROOT / "schema", folder / "schema")
+    for name in ("src", ".dvc/plots"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("dvc.yaml", ".dvcignore", ".dvc/config"):
+        shutil.copy(ROOT / name, folder / name)
+    params = json.loads((ROOT / "params.json").read_text())
+    params["xgb_classifier"] |= {"n_estimators": 5, "max_depth": 3}
+    params["evaluate"]["permutation_rows"] = 0
+    (folder / "params.json").write_text(json.dumps(params))
+    _write_files(folder / "files", schema)
+    settings = load_settings({"NETWARDEN_WORKSPACE": str(folder)}, start=folder)
+    run_etl(settings, [folder / "files"], dataset="nsl_kdd", schema="nsl_kdd")
+    return settings
+
+
+def _write_files(folder: Path, schema) -> None:
+    """Made-up rows as NSL-KDD's own files write them: no header, then attack name and difficulty."""
+    folder.mkdir()
+    names = {"benign": "normal", "dos": "neptune", "probe": "nmap", "r2l": "guess_passwd"}
+    for name, rows, seed in (("KDDTrain+.txt", 3000, 1), ("KDDTest+.txt", 800, 2)):
+        flows = made_up_flows(schema, rows, seed).arrow
+        features = flows.drop_columns(["label", "family"]).to_pylist()
+        families = flows.column("family").to_pylist()
+        lines = [
+            ",".join([*(str(value) for value in row.values()), names[family], "20"])
+            for row, family in zip(features, families, strict=True)
+        ]
+        (folder / name).write_text("\n".join(lines) + "\n")
+
+
 @pytest.fixture(scope="session")
 def portal(bundle: DetectorBundle, tmp_path_factory) -> Iterator[Portal]:
     """A portal with the small bundle in charge; shared, so tests change nothing but uploads."""
@@ -84,6 +119,24 @@ def portal(bundle: DetectorBundle, tmp_path_factory) -> Iterator[Portal]:
 def empty_portal(tmp_path: Path) -> Iterator[Portal]:
     """A portal without any bundle."""
     with listening(portal_settings(tmp_path)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def small_workspace(tmp_path_factory, nsl_schema) -> Settings:
+    return make_small_workspace(tmp_path_factory.mktemp("workspace"), nsl_schema)
+
+
+@pytest.fixture(scope="session")
+def studio(small_workspace) -> Iterator[Portal]:
+    """A portal without a bundle at first, over the small workspace; its tests train in turn."""
+    settings = small_workspace.model_copy(
+        update={"portal": small_workspace.portal.model_copy(update={"train_silence_s": 300.0})}
+    )
+    with pytest.MonkeyPatch.context() as patch, listening(settings) as running:
+        for name in ("MONGODB_URI", "URI", "S3_BUCKET", "MLFLOW_TRACKING_URI"):
+            patch.delenv(name, raising=False)
+        patch.setenv("BENTOML_HOME", str(settings.home / "bentoml"))
         yield running
 
 

@@ -11,8 +11,12 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
+from netwarden.flows.schema import load_schema
+from netwarden.portal.uploads import Upload, result_schema
 from netwarden.scoring.codes import sample_npy
 from netwarden.scoring.model import Model, champion
+from tests.fixtures.data import ROOT
+from tests.portal.conftest import listening, make_champion, portal_settings
 
 HTML = {"Accept": "text/html"}
 JSON = {"Accept": "application/json"}
@@ -144,7 +148,7 @@ def test_the_sample_of_a_schema_can_be_uploaded(portal):
 def upload(portal, flows) -> str:
     csv = io.BytesIO()
     pacsv.write_csv(features(flows), csv)
-    return send(portal, csv.getvalue(), "a day.csv", headers=HTML).headers["content-location"]
+    return str(send(portal, csv.getvalue(), "a day.csv", headers=HTML).headers["content-location"])
 
 
 def test_every_page_has_its_rows_and_alerts_can_be_read_alone(portal, upload):
@@ -167,18 +171,12 @@ def test_downloads_hold_every_row(portal, upload):
     assert [row["score"] for row in json["predictions"]] == table.column("score").to_pylist()
 
 
-def test_endpoints_are_shown_where_the_flows_have_them(model, flows):
-    from netwarden.flows.schema import load_schema
-    from netwarden.portal.uploads import result_schema
-    from tests.fixtures.data import ROOT
-
+def test_endpoints_are_shown_where_the_flows_have_them():
     names = result_schema(load_schema("cic_flow", ROOT / "schema")).names
     assert names[5:] == ["started_at", "src_ip", "src_port", "dst_ip", "dst_port", "protocol"]
 
 
 def test_pages_across_row_groups_are_whole(tmp_path: Path):
-    from netwarden.portal.uploads import Upload
-
     rows = pa.table({"row": pa.array(range(100)), "verdict": ["benign"] * 100})
     pq.write_table(rows, tmp_path / "rows.parquet", row_group_size=7)
     assert [row["row"] for row in Upload(tmp_path).page(12, 30)] == list(range(12, 42))
@@ -317,8 +315,6 @@ def test_a_refused_upload_leaves_nothing_behind(portal):
 
 
 def test_only_the_last_uploads_are_kept(bundle, tmp_path, array):
-    from tests.portal.conftest import listening, make_champion, portal_settings
-
     settings = portal_settings(tmp_path, keep_uploads=2)
     make_champion(settings, bundle)
     with listening(settings) as small:

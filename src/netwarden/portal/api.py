@@ -35,6 +35,10 @@ def ready(request: Request) -> Response:
 @router.get("/metrics")
 def metrics(request: Request) -> Response:
     """Prometheus metrics."""
+    champions: Champions = request.app.state.champions
+    telemetry.BUNDLE_INFO.clear()
+    for schema_id, model in champions.serving().models.items():
+        telemetry.BUNDLE_INFO.labels(schema_id, model.bundle.bundle_id).set(1)
     running = jobs.running(request.app.state.settings.home, KIND)
     telemetry.JOBS_RUNNING.labels(KIND).set(1 if running else 0)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,10 +12,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from netwarden import __version__, logs, telemetry
+from netwarden import __version__, logs
 from netwarden.errors import (
     BackupError,
     BundleError,
@@ -29,6 +27,7 @@ from netwarden.errors import (
 )
 from netwarden.portal import api, pages, predict, training
 from netwarden.portal.champions import Champions
+from netwarden.portal.middleware import BodyLimit, Measure
 from netwarden.portal.rendering import Pages, problem
 from netwarden.portal.security import Access, Gatekeeper, access_for
 from netwarden.settings import Settings
@@ -56,7 +55,6 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Network flows in, verdicts out.",
         docs_url=None,
         redoc_url=None,
-        max_body_size=settings.portal.max_upload_mb * 1_000_000 + _FORM_BYTES,
     )
     app.state.settings = settings
     app.state.access = access_for(settings)
@@ -71,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _bad_parameter)
     app.add_exception_handler(Exception, _fault)
     # The last added sees a request first.
+    app.add_middleware(BodyLimit, max_bytes=settings.portal.max_upload_mb * 1_000_000 + _FORM_BYTES)
     app.add_middleware(Gatekeeper, access=app.state.access)
     app.add_middleware(Measure)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.portal.trusted_proxies))
@@ -111,34 +110,6 @@ def _announce(access: Access, host: str, port: int) -> None:
         _log.warning(
             f"no NETWARDEN_TOKEN is set, so one was made up; log in at http://{reachable}:{port}/login?token={access.token}"
         )
-
-
-class Measure:
-    """ASGI middleware that counts and times requests by route."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started = time.perf_counter()
-        status = 500
-
-        async def send_noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_noting)
-        finally:
-            # The route's own path, never the client's: labels stay few.
-            route = getattr(scope.get("route"), "path", "other")
-            telemetry.HTTP_REQUESTS.labels(scope["method"], route, str(status)).inc()
-            telemetry.HTTP_SECONDS.labels(route).observe(time.perf_counter() - started)
 
 
 def _our_error(request: Request, error: Exception) -> Response:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from netwarden import telemetry
 from netwarden.errors import BundleError, InputError, NetwardenError
 from netwarden.logs import get
 from netwarden.scoring.model import Model, load
@@ -82,7 +81,6 @@ class Champions:
                     _log.error("champion cannot serve", extra={"schema": schema_id, "error": str(error)})
                 if present is not None:
                     models[schema_id] = present
-        _publish(models)
         return Serving(models, faults)
 
 
@@ -94,9 +92,3 @@ def _champions(settings: Settings) -> dict[str, str]:
     finally:
         registry.close()
     return {schema_id: entry.bundle_id for schema_id, entry in found.items() if entry}
-
-
-def _publish(models: Mapping[str, Model]) -> None:
-    telemetry.BUNDLE_INFO.clear()
-    for schema_id, model in models.items():
-        telemetry.BUNDLE_INFO.labels(schema_id, model.bundle.bundle_id).set(1)

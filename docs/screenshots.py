@@ -1,0 +1,113 @@
+"""Pictures of the portal for the README: `python docs/screenshots.py [FOLDER]`, by default docs/screenshots.
+
+Draws the pages of a portal that it starts on a free port, with made-up flows and a small detector, in Debian's
+Chromium. `--all` adds every page at two widths, light and dark, to look the design over.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # the test fixtures make the small detector
+
+from netwarden.flows.schema import load_schema  # noqa: E402
+from netwarden.scoring.codes import sample_npy  # noqa: E402
+from netwarden.scoring.model import champion  # noqa: E402
+from tests.fixtures.bundles import made_up_flows, train_bundle  # noqa: E402
+from tests.portal.conftest import Portal, listening, make_champion, portal_settings  # noqa: E402
+
+WIDTHS = {"wide": (1440, 900), "phone": (390, 844)}
+
+
+def main() -> None:
+    """Write the pictures."""
+    everything = "--all" in sys.argv
+    given = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
+    target = Path(given[0]) if given else ROOT / "docs" / "screenshots"
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        settings = portal_settings(Path(folder))
+        schema = load_schema("nsl_kdd", settings.schema_dir)
+        with listening(settings) as portal:
+            chromium = playwright.chromium.launch(
+                executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-background-networking"]
+            )
+            if everything:
+                draw(chromium, portal, "empty", "/", target)
+            make_champion(settings, train_bundle(Path(folder) / "bundle", schema, made_up_flows(schema, 3000, 1)))
+            pages = fill(portal)
+            if everything:
+                for name, address in pages.items():
+                    draw(chromium, portal, name, address, target)
+            else:
+                page = open_page(chromium, "wide", "light")
+                for name in ("detect", "verdicts"):
+                    page.goto(portal.address + pages[name])
+                    page.screenshot(path=target / f"{name}.png")
+            chromium.close()
+
+
+def fill(portal: Portal) -> dict[str, str]:
+    """Addresses of pages worth a picture, once there is something on them."""
+    portal.client.get("/ready")
+    model = None
+    while model is None:
+        model = champion(portal.settings)
+    flows = made_up_flows(model.schema, 1200, 5).arrow.drop_columns(["label", "family"])
+    rows = flows.to_pandas()
+    rows.loc[3, "protocol_type"] = "sctp9"
+    address = ""
+    for name, part in (("night.csv", rows[:400]), ("gateway-eu-1.csv", rows)):
+        files = {"file": (name, part.to_csv(index=False).encode())}
+        address = _sent(portal, files)
+    array = io.BytesIO()
+    np.save(array, sample_npy(model.schema, model.vocabulary, 60))
+    _sent(portal, {"file": ("sample.npy", array.getvalue())})
+    return {
+        "detect": "/",
+        "verdicts": address,
+        "alerts": f"{address}?show=alerts",
+        "runs": "/runs",
+        "login": "/login",
+        "missing": "/nothing",
+        "docs": "/docs",
+    }
+
+
+def _sent(portal: Portal, files: dict[str, tuple[str, bytes]]) -> str:
+    for _ in range(60):  # the portal looks for a new champion every two seconds
+        answer = portal.client.post("/predict", files=files)
+        if answer.status_code != 503:
+            break
+    answer.raise_for_status()
+    return answer.headers["content-location"]
+
+
+def open_page(chromium: Browser, width: str, colours: str) -> Page:
+    """A browser window of a width and a colour scheme."""
+    size = WIDTHS[width]
+    return chromium.new_page(
+        viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if colours == "dark" else "light"
+    )
+
+
+def draw(chromium: Browser, portal: Portal, name: str, address: str, target: Path) -> None:
+    """A page at every width, light and dark, in full height."""
+    for width in WIDTHS:
+        for colours in ("light", "dark"):
+            page = open_page(chromium, width, colours)
+            page.on("console", lambda message: print("console:", address, message.text))  # noqa: T201 - told to whoever runs this
+            page.goto(portal.address + address, wait_until="networkidle")
+            page.screenshot(path=target / f"{name}-{width}-{colours}.png", full_page=name != "docs")
+            page.close()
+
+
+if __name__ == "__main__":
+    main()

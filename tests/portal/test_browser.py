@@ -1,0 +1,172 @@
+"""What people do, in real Chromium: upload and read verdicts, start training and see it finish."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from netwarden.scoring.codes import sample_npy
+from netwarden.scoring.model import champion
+from tests.portal.conftest import Portal
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture
+def page(browser: Browser):
+    """A window that fails the test on any script error or refused script, style or connection."""
+    window = browser.new_page()
+    faults: list[str] = []
+    window.on("pageerror", lambda error: faults.append(str(error)))
+    window.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    yield window
+    window.close()
+    assert not faults
+
+
+def array_file(portal: Portal, rows: int) -> dict[str, object]:
+    model = champion(portal.settings)
+    assert model is not None
+    content = io.BytesIO()
+    np.save(content, sample_npy(model.schema, model.vocabulary, rows))
+    return {"name": "flows.npy", "mimeType": "application/octet-stream", "buffer": content.getvalue()}
+
+
+def choose(page: Page, file: dict[str, object]) -> None:
+    page.locator("input[type=file]").set_input_files(file)  # type: ignore[arg-type] # a TypedDict made elsewhere
+
+
+def test_an_analyst_uploads_an_array_and_reads_the_verdicts(portal, page):
+    page.goto(portal.address)
+    choose(page, array_file(portal, 120))
+    expect(page.locator("#chosen")).to_contain_text("flows.npy")
+    page.get_by_role("button", name="Detect").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("flows.npy")
+    rows = page.locator("#verdicts tbody tr")
+    expect(rows).to_have_count(50)
+    shown = rows.all()
+    for row in shown[:10]:
+        cells = [text.strip() for text in row.locator("td").all_inner_texts()]
+        assert cells[1] in ("benign", "known attack", "novel")
+        assert cells[2] == ("0" if cells[1] == "benign" else "-1")
+        assert 0 <= float(cells[3]) <= 1
+    expect(page).to_have_url(re.compile(r"/uploads/[\w-]+$"))  # so that reloading sends nothing again
+    page.get_by_role("link", name="Next").first.click()
+    expect(rows.first.locator("td").first).to_have_text("50")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    assert download.value.suggested_filename == "flows.npy.scores.csv"
+
+
+def test_a_refused_upload_is_explained_on_a_page(portal, browser):
+    page = browser.new_page()  # the refusal itself is an error on the console
+    page.goto(portal.address)
+    choose(page, {"name": "flows.npy", "mimeType": "application/octet-stream", "buffer": b"no array"})
+    page.get_by_role("button", name="Detect").click()
+    expect(page.locator("#detail")).to_contain_text("flows.npy is not a .npy file")
+    page.close()
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_sent(portal, page):
+    page.goto(portal.address)
+    choose(page, {"name": "big.npy", "mimeType": "application/octet-stream", "buffer": b"0" * 1_000_001})
+    expect(page.get_by_role("alert")).to_contain_text("big.npy is larger than the 1 MB allowed here")
+    page.get_by_role("button", name="Detect").click()
+    expect(page).to_have_url(portal.address + "/")
+
+
+@pytest.mark.pipeline
+def test_an_engineer_starts_training_from_the_page_and_sees_it_finish(studio, page):
+    page.goto(studio.address + "/runs")
+    page.get_by_role("button", name="Start training").click()
+    expect(page).to_have_url(re.compile(r"/runs/\d{8}-\d{6}-\w+$"))
+    expect(page.locator("#state")).to_contain_text("running")
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(page.locator('#steps li[data-state="done"]').first).to_be_visible(timeout=90_000)
+    expect(page.locator("#headline")).to_have_text("Training is successful", timeout=150_000)
+    expect(page.locator('#steps li[data-state="done"]')).to_have_count(6)
+    expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+    page.get_by_role("link", name="Score a file").click()
+    expect(page.get_by_role("heading", name="Detector in charge")).to_be_visible(timeout=6_000)
+
+
+def test_colours_follow_the_button_and_are_remembered(portal, page):
+    page.goto(portal.address)
+    ground = "getComputedStyle(document.documentElement).backgroundColor"
+    light = page.evaluate(ground)
+    button = page.get_by_role("button", name="change")
+    button.click()
+    assert page.evaluate(ground) == light
+    button.click()
+    dark = page.evaluate(ground)
+    assert dark != light
+    page.reload()
+    assert page.evaluate(ground) == dark
+
+
+def test_everything_on_the_page_can_be_reached_by_keyboard(portal, page):
+    page.goto(portal.address)
+    reached = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.innerText.trim()"))
+    assert reached[:6] == ["Skip to content", "Netwarden", "Detect", "Train", "API", "theme"]
+    assert "file" in reached
+    assert "Detect" in reached[6:]
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/", "/runs", "/login", "upload"])
+def test_text_has_the_contrast_of_wcag_aa(portal, browser, colours, path):
+    page = browser.new_page(color_scheme=colours)
+    if path == "upload":
+        page.goto(portal.address)
+        choose(page, array_file(portal, 60))
+        page.get_by_role("button", name="Detect").click()
+        page.wait_for_selector("#verdicts")
+    else:
+        page.goto(portal.address + path)
+    assert page.evaluate(_LOW_CONTRAST) == []
+    page.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/runs", "/login"])
+def test_a_phone_never_scrolls_sideways(portal, browser, path):
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    page.goto(portal.address + path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.close()
+
+
+# Texts whose contrast with the first opaque ground behind them is below 4.5 (WCAG 2.2, 1.4.3), with what it is.
+_LOW_CONTRAST = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const rgba = (colour) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    return canvas.getImageData(0, 0, 1, 1).data;
+  };
+  const luminance = (colour) => {
+    const [r, g, b] = [...rgba(colour)].map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (element) => {
+    for (; element; element = element.parentElement) {
+      const colour = getComputedStyle(element).backgroundColor;
+      if (rgba(colour)[3] === 255) return colour;
+    }
+    return "white";
+  };
+  const low = new Set();
+  for (const element of document.body.querySelectorAll("*")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.checkVisibility() || element.closest("option, script, noscript")) continue;
+    const [a, b] = [luminance(getComputedStyle(element).color), luminance(ground(element))].sort((x, y) => y - x);
+    const contrast = (a + 0.05) / (b + 0.05);
+    if (contrast < 4.5) low.add(`${element.className || element.tagName}: ${contrast.toFixed(2)}`);
+  }
+  return [...low];
+}"""
