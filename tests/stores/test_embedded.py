@@ -116,12 +116,12 @@ def test_a_drop_that_was_killed_is_finished_by_the_next(tmp_path):
 def test_a_transaction_that_takes_long_makes_the_next_smaller_and_a_quick_one_larger(tmp_path):
     store = EmbeddedFlowStore(tmp_path / "flows.sqlite")
     for _ in range(20):
-        store._adapt(0.04)
-    assert store._piece_rows == 512
+        store._adapt(0.05)
+    assert store._piece_rows == 1024
     for _ in range(20):
         store._adapt(0.001)
     assert store._piece_rows == 8192
-    store._adapt(0.015)
+    store._adapt(0.025)
     assert store._piece_rows == 8192
 
 

@@ -39,8 +39,8 @@ CREATE TABLE IF NOT EXISTS quarantine (
   PRIMARY KEY (dataset, file, line)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dropped (dataset_id INTEGER PRIMARY KEY)
 """
-_FEWEST_ROWS, _MOST_ROWS = 512, 8192  # of one transaction
-_SLOW_S, _QUICK_S = 0.025, 0.008  # a transaction slower than that halves the next, a quicker one doubles it
+_FEWEST_ROWS, _MOST_ROWS = 1024, 8192  # of one transaction
+_SLOW_S, _QUICK_S = 0.040, 0.015  # a transaction slower than that halves the next, a quicker one doubles it
 _SWEEP_ROWS, _SWEEP_BATCHES = 4096, 64  # deleted at a time
 _LOOKUP_IDS = 8192  # parameters of one query; SQLite allows 32,766
 

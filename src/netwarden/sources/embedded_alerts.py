@@ -22,8 +22,8 @@ _TABLES = "; ".join(
         *(f"CREATE INDEX IF NOT EXISTS alerts_by_{name} ON alerts ({name}, raised_at, alert_id)" for name in _FOUND_BY),
     ]
 )
-_ADD = f"INSERT OR IGNORE INTO alerts ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - our own column names
-_PIECE = 1000  # alerts of one transaction, some 20 ms
+_ADD = f"INSERT OR IGNORE INTO alerts ({', '.join(_COLUMNS)}) VALUES (:{', :'.join(_COLUMNS)})"  # noqa: S608 - our own column names
+_PIECE = 500  # alerts of one transaction, some 10 ms
 
 
 class EmbeddedAlertStore:
@@ -34,11 +34,11 @@ class EmbeddedAlertStore:
 
     def add(self, alerts: Sequence[Alert]) -> int:
         """Store those not there yet; returns how many were new."""
-        rows = [tuple(to_record(alert)[name] for name in _COLUMNS) for alert in alerts]
+        records = [to_record(alert) for alert in alerts]
         added = 0
-        for start in range(0, len(rows), _PIECE):
+        for start in range(0, len(records), _PIECE):
             with self._database.write() as connection:
-                added += connection.executemany(_ADD, rows[start : start + _PIECE]).rowcount
+                added += connection.executemany(_ADD, records[start : start + _PIECE]).rowcount
         return added
 
     def get(self, alert_id: str) -> Alert:

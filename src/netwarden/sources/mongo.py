@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import certifi
-from pymongo import MongoClient
+from pymongo import MongoClient, ReplaceOne
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import (
@@ -119,6 +119,13 @@ class Mongo:
             except DuplicateKeyError:
                 return False
             return True
+
+    def replace_all(self, collection: Collection[Document], documents: Sequence[Document]) -> None:
+        """Put every document under its _id, in place of the one there."""
+        if not documents:
+            return
+        with self.explained():
+            collection.bulk_write([ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in documents])
 
     def update_one(self, collection: Collection[Document], key: str, stages: list[Document]) -> Document:
         """The document of a key after an update by the server's own expressions, created where it is not there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -66,12 +67,8 @@ class MongoFlowStore:
     def quarantine(self, dataset: str, rows: Sequence[RejectedRow]) -> None:
         """Keep rejected rows; the same file and line again replaces the earlier entry."""
         layout.check_name(dataset)
-        with self._mongo.explained():
-            for row in rows:
-                key = {"dataset": dataset, "file": row.file, "line": row.line}
-                self._mongo.collection(_QUARANTINE).replace_one(
-                    {"_id": key}, {**key, "reason": row.reason, "text": row.text}, upsert=True
-                )
+        entries = [{"_id": f"{dataset}/{row.file}:{row.line}", "dataset": dataset, **asdict(row)} for row in rows]
+        self._mongo.replace_all(self._mongo.collection(_QUARANTINE), entries)
 
     def drop(self, dataset: str) -> int:
         """Remove a dataset and its quarantine; returns the rows removed."""
