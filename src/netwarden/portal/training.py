@@ -30,7 +30,7 @@ async def train(request: Request) -> Response:
     """Run the pipeline. A browser follows it on a page; any other client waits for `Training is successful`.
 
     With `Prefer: respond-async` the answer is 202 and the address of the run. A run that fails is a 500 that names
-    its stage; see docs/decisions for runs that outlast the silence a proxy bears.
+    its stage; docs/decisions/0009 says what happens when it outlasts the silence that a proxy bears.
     """
     settings: Settings = request.app.state.settings
     try:
