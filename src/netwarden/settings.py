@@ -39,7 +39,7 @@ class TransformParams(_Frozen):
     seed: int = Field(7, ge=0, description="Seed of every split below")
     test_share: float = Field(0.2, gt=0, lt=1, description="Test share where the schema's split policy draws one")
     validation_share: float = Field(0.1, gt=0, lt=0.5, description="Share of training rows kept to compare models")
-    calibration_share: float = Field(0.1, gt=0, lt=0.5, description="Share of training rows kept to calibrate scores")
+    calibration_share: float = Field(0.05, gt=0, lt=0.5, description="Share of training rows kept to calibrate scores")
     threshold_share: float = Field(0.1, gt=0, lt=0.5, description="Share of training rows kept to set the threshold")
 
 
