@@ -196,8 +196,13 @@ def test_unsw_nb15_is_the_same_with_and_without_its_header(tmp_path):
 
 
 def test_a_file_without_header_and_of_another_width_is_refused_with_both_widths(tmp_path):
-    with pytest.raises(SchemaError, match=r"flows.csv has no header line and 2 columns, where schema small has 3"):
-        _read(_write(tmp_path, "3,tcp\n"), BARE)
+    with pytest.raises(SchemaError, match=r"flows.csv has no header line and 4 columns, where schema small has 3"):
+        _read(_write(tmp_path, "3,tcp,ok,1\n"), BARE)
+
+
+def test_a_file_without_header_may_stop_after_the_features_when_it_is_only_scored(tmp_path):
+    (batch,) = read_batches(_write(tmp_path, "3,tcp\n"), BARE)
+    assert batch.table.arrow.to_pylist() == [{"packets": 3, "proto": "tcp"}]
 
 
 def test_a_file_of_another_schema_is_refused_with_what_is_missing(tmp_path):

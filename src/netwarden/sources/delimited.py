@@ -204,10 +204,10 @@ def _is_header(cells: list[str], schema: FlowSchema) -> bool:
 
 
 def _names_by_width(path: Path, width: int, schema: FlowSchema) -> tuple[str, ...]:
-    """Names of a file without a header: the schema's columns in order; optional ones at the end may be absent."""
+    """Names of a file without a header: the schema's columns in order; what follows the last feature may be absent."""
     names = [column.name for column in schema.columns]
     shortest = len(names)
-    while shortest and schema.columns[shortest - 1].optional:
+    while shortest and schema.columns[shortest - 1].role != "feature":
         shortest -= 1
     if not shortest <= width <= len(names):
         raise SchemaError(
