@@ -1,6 +1,7 @@
 """What every backup promises, in a local folder and in S3."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
@@ -63,6 +64,14 @@ def test_other_content_under_a_key_is_refused_by_file_and_changes_nothing(backup
     with pytest.raises(BackupError, match=r"holds other content already \(bundle.json\); keys are immutable"):
         backup.put_folder("bundles/aaaa", bundle)
     assert files(backup.get_folder("bundles/aaaa", tmp_path / "restored")) == before
+
+
+def test_writers_of_the_same_content_at_once_are_all_served(backup, bundle, tmp_path):
+    with ThreadPoolExecutor(6) as pool:
+        receipts = list(pool.map(lambda _: backup.put_folder("bundles/aaaa", bundle), range(6)))
+    assert all(receipt.files == receipts[0].files for receipt in receipts)
+    assert backup.keys() == ["bundles/aaaa"]
+    assert files(backup.get_folder("bundles/aaaa", tmp_path / "restored")) == files(bundle)
 
 
 def test_keys_are_listed_by_prefix(backup, bundle):

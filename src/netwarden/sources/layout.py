@@ -57,11 +57,13 @@ def row_ids(table: Any) -> list[bytes]:
 
 def first_rows(table: Any, ids: list[bytes], known: set[bytes]) -> tuple[Any, list[bytes]]:
     """The rows, and their ids, whose id is not known and has not come before in the same table."""
-    seen = set(known)
-    keep = [index for index, row in enumerate(ids) if not (row in seen or seen.add(row))]  # type: ignore[func-returns-value]
-    if len(keep) == len(ids):
+    fresh: dict[bytes, int] = {}
+    for position, row in enumerate(ids):
+        if row not in known:
+            fresh.setdefault(row, position)
+    if len(fresh) == len(ids):
         return table, ids
-    return table.take(pa.array(keep, pa.int64())), [ids[index] for index in keep]
+    return table.take(pa.array(fresh.values(), pa.int64())), list(fresh)
 
 
 def add_ids(total: bytes, ids: list[bytes]) -> bytes:

@@ -37,13 +37,21 @@ class LocalBackup:
         """Keep a folder's files under a key. The same content again is a no-op; other content is refused."""
         target = self._root / check_key(key)
         digest = digest_folder(folder)
-        uploaded = not (target / LISTING).exists()
-        if uploaded:
+        uploaded = not (target / LISTING).exists() and self._copied(folder, target, digest)
+        refuse_other_content(self._listing(key), digest, f"{self.address}/{key}")
+        return BackupReceipt(self.address, key, digest.hashes, digest.size_bytes, uploaded)
+
+    def _copied(self, folder: Path, target: Path, digest: FolderDigest) -> bool:
+        """Whether the copy took its place; False where another writer finished the same key meanwhile."""
+        try:
             with _explained(target), appearing_whole(target) as unfinished:
                 copy_verified(folder, unfinished, digest, self.address)
                 (unfinished / LISTING).write_bytes(digest.to_json())
-        refuse_other_content(self._listing(key), digest, f"{self.address}/{key}")
-        return BackupReceipt(self.address, key, digest.hashes, digest.size_bytes, uploaded)
+        except BackupError:
+            if not (target / LISTING).exists():
+                raise
+            return False
+        return True
 
     def get_folder(self, key: str, folder: Path) -> Path:
         """Bring a key's files back to a folder that is not there yet or is empty: all of them verified, or none."""

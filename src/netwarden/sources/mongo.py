@@ -106,8 +106,7 @@ class Mongo:
             try:
                 return len(collection.insert_many(documents, ordered=False).inserted_ids)
             except BulkWriteError as error:
-                refused = [fault for fault in error.details["writeErrors"] if fault["code"] != _DUPLICATE]
-                if refused or error.details.get("writeConcernErrors"):
+                if _refused(error):
                     raise
                 return int(error.details["nInserted"])
 
@@ -175,12 +174,18 @@ def _cause(error: PyMongoError) -> str:
             "its network access list let this machine in?"
         )
     if isinstance(error, BulkWriteError):
-        faults = error.details.get("writeErrors") or error.details.get("writeConcernErrors") or [{}]
-        return _refusal(faults[0].get("code"), str(faults[0].get("errmsg", error)))
+        fault = next(iter(_refused(error)), {})
+        return _refusal(fault.get("code"), str(fault.get("errmsg", error)))
     if isinstance(error, OperationFailure):
         details = error.details or {}
         return _refusal(error.code, str(details.get("errmsg", error)))
     return str(error)
+
+
+def _refused(error: BulkWriteError) -> list[Document]:
+    """What went wrong beside documents that are there already."""
+    faults = [*error.details.get("writeErrors", []), *error.details.get("writeConcernErrors", [])]
+    return [fault for fault in faults if fault.get("code") != _DUPLICATE]
 
 
 def _refusal(code: int | None, text: str) -> str:
