@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from netwarden.errors import InputError
+from netwarden.errors import InputError, SchemaError
 from netwarden.flows.schema import load_schema
 from netwarden.scoring.intake import category_codes, read_array, read_flows, recipe, sample_npy
+from netwarden.sources.files import read_batches
 from tests.fixtures.data import ROOT
 
 SCHEMA_IDS = ("nsl_kdd", "cic_flow")
@@ -214,3 +215,15 @@ def test_csv_rows_keep_their_number_and_line_when_others_are_rejected(tmp_path, 
     assert np.concatenate([batch.rows for batch in batches]).tolist() == [0, 1, 2, 4, 6, 7, 8]
     found = [(item.row, item.line, item.reason) for batch in batches for item in batch.rejected]
     assert found == [(3, 4, "3 columns instead of 43"), (5, 6, "duration: out of range")]
+
+
+def test_a_file_without_header_may_leave_out_the_label_when_it_is_only_scored(tmp_path, schema, nsl_kdd):
+    with gzip.open(nsl_kdd / "KDDTest+.txt.gz", "rt") as lines:
+        head = [line for line, _ in zip(lines, range(5), strict=False)]
+    (tmp_path / "whole.csv").write_text("".join(head))
+    (tmp_path / "features.csv").write_text("".join(line.rsplit(",", 2)[0] + "\n" for line in head))
+    names = [column.name for column in schema.features]
+    read = [one_batch(tmp_path / name, schema).table.arrow for name in ("whole.csv", "features.csv")]
+    assert read[1].select(names).equals(read[0].select(names))
+    with pytest.raises(SchemaError, match="missing: attack_name"):
+        list(read_batches(tmp_path / "features.csv", schema, labelled=True))
