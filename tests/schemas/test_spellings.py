@@ -78,6 +78,10 @@ def test_two_spellings_of_one_column_in_one_file_are_refused():
         conform(raw, CIC)
 
 
+def test_columns_that_another_schema_cannot_tell_apart_do_not_stop_the_guess():
+    assert guess_schema([*header("java_tool"), "class", "attack"], SCHEMAS).id == "cic_flow"
+
+
 def test_a_header_that_nothing_knows_names_the_nearest_schema_and_what_it_misses():
     names = [name for name in header("cse_cic_ids2018") if name != "Tot Fwd Pkts"]
     with pytest.raises(SchemaError, match=r"nearest, cic_flow, misses 1 of 76 features: fwd_packets; .*schema draft"):

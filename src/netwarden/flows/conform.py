@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,8 +107,8 @@ def guess_schema(column_names: Sequence[str], folder: Path) -> FlowSchema:
     schemas = [load_schema(name, folder) for name in schema_ids(folder)]
     if not schemas:
         raise SchemaError(f"no schema in {folder}; write one with `netwarden schema draft`")
-    fits = [(_absent(column_names, schema), -len(match_columns(column_names, schema)), schema) for schema in schemas]
-    absent, _, nearest = min(fits, key=lambda fit: (len(fit[0]) / max(len(fit[2].features), 1), fit[1], fit[2].id))
+    fits = [(*_fit(column_names, schema), schema) for schema in schemas]
+    absent, _, nearest = min(fits, key=lambda fit: (len(fit[0]) / max(len(fit[2].features), 1), -fit[1], fit[2].id))
     if not absent:
         return nearest
     shown = ", ".join(absent[:8]) + (", …" if len(absent) > 8 else "")
@@ -123,9 +123,13 @@ def _require(sources: dict[str, Source], schema: FlowSchema, labelled: bool) -> 
     require_columns(pa.table({name: pa.nulls(0) for name in sources}), needed, schema.id)
 
 
-def _absent(column_names: Iterable[str], schema: FlowSchema) -> list[str]:
-    found = match_columns(list(column_names), schema)
-    return [column.name for column in schema.features if column.name not in found]
+def _fit(column_names: Sequence[str], schema: FlowSchema) -> tuple[list[str], int]:
+    """Features that a file lacks in a schema, and how many of its columns the schema knows."""
+    try:
+        found = match_columns(column_names, schema)
+    except SchemaError:  # two of its columns mean the same there: not a file of that schema
+        found = {}
+    return [column.name for column in schema.features if column.name not in found], len(found)
 
 
 def _label_source(sources: dict[str, Source], schema: FlowSchema) -> Source:
