@@ -43,6 +43,7 @@ def test_the_bundle_is_champion_tracked_in_bentoml_and_backed_up(finished, tmp_p
     assert bundle.bundle_id == receipt["bundle_id"]
     with closing(open_registry(settings)) as registry:
         champion = registry.champion("nsl_kdd")
+        assert champion is not None
         assert (champion.bundle_id, champion.run_id) == (bundle.bundle_id, receipt["run_id"])
         assert champion.metrics["test.accuracy"] > 0.75
         assert [event.why for event in registry.history()] == ["first bundle of schema nsl_kdd"] * 2
@@ -87,8 +88,7 @@ def test_a_clean_run_elsewhere_without_git_and_loaded_in_another_order_gives_the
     settings = settings_of(workspace)
     for name in ("KDDTrain+.txt", "KDDTest+.txt"):  # one at a time, and in the other order of their names
         load_slices(settings, [slices / name])
-    (workspace / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
-    dvc(workspace, "repro", "train")
+    assert run_pipeline(settings, ["train"]) == "dvc repro train: done"
     for name in ("ingest/flows.parquet", "transform/training.npz", "transform/preprocessor.npz"):
         assert (workspace / "data/pipeline" / name).read_bytes() == (finished / "data/pipeline" / name).read_bytes()
     mine, theirs = (load_bundle(folder / "data/pipeline/train/bundle").manifest for folder in (workspace, finished))
@@ -160,7 +160,7 @@ def test_a_second_run_at_the_same_time_is_told_so(copied):
     slow.write_text(slow.read_text().replace("cmd: python -m netwarden.stages.ingest", "cmd: sleep 20"))
     command = [sys.executable, "-m", "dvc", "repro"]
     with subprocess.Popen(command, cwd=copied, stdout=subprocess.PIPE, text=True) as first:
-        assert any("sleep 20" in line for line in first.stdout)
+        assert any("sleep 20" in line for line in first.stdout or ())
         with pytest.raises(JobBusyError, match="another run of the pipeline is under way"):
             run_pipeline(settings_of(copied))
         first.terminate()

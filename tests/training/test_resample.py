@@ -21,7 +21,8 @@ def rows():
 
 def grow(rows, method="smotenc", share=0.1, seed=1):
     params = ResampleParams(method=method, target_share=share)
-    return grow_families(*rows, CATEGORICAL, params, seed)
+    matrix, families = rows
+    return grow_families(matrix, families, CATEGORICAL, params, seed)
 
 
 @pytest.mark.parametrize("method", ["smote", "smotenc"])

@@ -18,7 +18,7 @@ from netwarden.sources.connect import open_registry
 
 
 def run_pipeline(settings: Settings, arguments: Sequence[str] = ()) -> str:
-    """One line on the bundle that training registered; `arguments` go to `dvc repro`.
+    """One line on the bundle that training registered; with `arguments`, such as a stage, what they made DVC do.
 
     Raises JobError that names the failed stage, JobBusyError where another run is under way.
     """
@@ -28,6 +28,8 @@ def run_pipeline(settings: Settings, arguments: Sequence[str] = ()) -> str:
         )
     _tell_dvc_about_git(settings.workspace)
     _repro(settings, *arguments)
+    if arguments:
+        return f"dvc repro {' '.join(arguments)}: done"
     if not _is_registered(settings):
         # An up-to-date pipeline meets another store or an emptied state folder: its bundle is unknown there.
         _repro(settings, "--force", "--single-item", "register")
