@@ -322,3 +322,18 @@ def test_only_the_last_uploads_are_kept(bundle, tmp_path, array):
         gone = small.client.get(f"/uploads/{ids[0]}", headers=JSON)
     assert len(list((settings.home / "uploads").iterdir())) == 2
     assert detail(gone, 404).endswith("the last 2 are kept")
+
+
+def test_json_rows_that_memory_should_not_hold_are_refused(portal, monkeypatch):
+    monkeypatch.setattr("netwarden.portal.predict._MAX_JSON_BYTES", 500_000)
+    body = b'{"rows": [' + b" " * 600_000 + b"]}"
+    answer = portal.client.post("/predict", content=body, headers={"Content-Type": "application/json"})
+    assert "are sent as a file, not as JSON" in detail(answer)
+
+
+@pytest.mark.parametrize("name", ["KDDTest+.txt", "KDDTest+.txt.gz"])
+def test_nsl_kdd_as_published_is_scored_label_and_all(portal, nsl_kdd, name):
+    with gzip.open(nsl_kdd / "KDDTest+.txt.gz") as file:
+        content = b"".join(file.readline() for _ in range(500))
+    answer = send(portal, gzip.compress(content) if name.endswith("gz") else content, name).json()
+    assert (answer["rows"], answer["rejected"], answer["name"]) == (500, 0, name)

@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -109,39 +110,23 @@ def test_the_connection_survives_a_proxy_that_gives_up_on_silence(studio, monkey
     assert (failed.state, failed.stage) == ("failed", "validate")
 
 
-class _impatient_proxy:  # noqa: N801 - reads as the context manager it is
-    """A TCP relay that closes both sides when no byte has come from the server for `idle_s`."""
+@contextlib.contextmanager
+def _impatient_proxy(address: str, idle_s: float) -> Iterator[str]:
+    """Address of a TCP relay, one request a connection, that hangs up once the server is silent for `idle_s`."""
+    target = ("127.0.0.1", int(address.rsplit(":", 1)[1]))
 
-    def __init__(self, address: str, idle_s: float) -> None:
-        self._target = ("127.0.0.1", int(address.rsplit(":", 1)[1]))
-        self._idle_s = idle_s
+    def relay() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                with client, socket.create_connection(target, idle_s) as upstream, contextlib.suppress(OSError):
+                    upstream.sendall(client.recv(65536))
+                    while data := upstream.recv(65536):
+                        client.sendall(data)
 
-    def __enter__(self) -> str:
-        self._server = socket.create_server(("127.0.0.1", 0))
-        threading.Thread(target=self._accept, daemon=True).start()
-        return f"http://127.0.0.1:{self._server.getsockname()[1]}"
-
-    def __exit__(self, *_: object) -> None:
-        self._server.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._server.accept()
-            except OSError:
-                return
-            upstream = socket.create_connection(self._target, self._idle_s)
-            threading.Thread(target=_relay, args=(client, upstream), daemon=True).start()
-            threading.Thread(target=_relay, args=(upstream, client), daemon=True).start()
-
-
-def _relay(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            target.sendall(data)
-    except OSError:
-        pass
-    finally:
-        for end in (source, target):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads from the other side, too
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=relay)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(10)

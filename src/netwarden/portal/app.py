@@ -82,7 +82,7 @@ def serve(settings: Settings, host: str = "", port: int = 0) -> None:
     portal = settings.portal.model_copy(update=given)
     settings = settings.model_copy(update={"portal": portal})
     app = create_app(settings)
-    # Upgrades of our own proxy handling and access log: uvicorn's would trust loopback and log login tokens.
+    # Not uvicorn's own proxy handling and access log: they would trust loopback, and log login tokens.
     config = uvicorn.Config(
         app,
         host=portal.host,
@@ -94,9 +94,10 @@ def serve(settings: Settings, host: str = "", port: int = 0) -> None:
         timeout_graceful_shutdown=_GRACE_S,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    sockets = [config.bind_socket()]
-    _announce(app.state.access, portal.host, sockets[0].getsockname()[1])
-    uvicorn.Server(config).run(sockets)
+    listener = config.bind_socket()
+    listener.listen()  # from here on, whoever reads the address may use it
+    _announce(app.state.access, portal.host, listener.getsockname()[1])
+    uvicorn.Server(config).run([listener])
 
 
 def _announce(access: Access, host: str, port: int) -> None:

@@ -25,6 +25,7 @@ from netwarden.scoring.model import Model
 from netwarden.scoring.records import raw_table
 
 router = APIRouter()
+_MAX_JSON_BYTES = 32_000_000
 
 
 class Rows(BaseModel):
@@ -47,7 +48,7 @@ class Sent:
 async def read_request(request: Request) -> AsyncIterator[Sent]:
     """The file or the rows of a request, until it is answered. Raises InputError where it holds neither."""
     if request.headers.get("content-type", "").startswith("application/json"):
-        yield _read_rows(await request.body())
+        yield _read_rows(await _read_body(request))
         return
     try:
         form = await request.form(max_files=1, max_fields=4)
@@ -62,6 +63,16 @@ async def read_request(request: Request) -> AsyncIterator[Sent]:
         yield Sent(str(form.get("schema", "")), file=file)
     finally:
         await form.close()
+
+
+async def _read_body(request: Request) -> bytes:
+    """The body of a JSON request, which memory must hold several times over."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > _MAX_JSON_BYTES:
+            raise InputError(f"rows of more than {_MAX_JSON_BYTES // 10**6} MB are sent as a file, not as JSON")
+    return bytes(body)
 
 
 def _read_rows(content: bytes) -> Sent:

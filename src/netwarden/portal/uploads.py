@@ -31,7 +31,8 @@ from netwarden.scoring.intake import FlowBatch, RejectedInput, read_flows
 from netwarden.scoring.model import Model
 from netwarden.settings import Settings
 
-KINDS = (".npy", ".csv", ".csv.gz", ".parquet")
+KINDS = (".npy", ".csv", ".csv.gz", ".parquet")  # what pages and messages name
+_READ_TOO = (".txt", ".txt.gz", ".log", ".log.gz", ".arrow")  # NSL-KDD's own files, Zeek logs
 SHOWN_REJECTIONS = 1000
 
 _ROWS, _ALERTS, _REJECTED, _SUMMARY = "rows.parquet", "alerts.parquet", "rejected.json", "summary.json"
@@ -241,7 +242,7 @@ def _readable(path: Path, model: Model) -> Iterator[FlowBatch]:
 def _file_name(name: str) -> str:
     """The sender's file name without folders and odd characters, of a kind that we read. Raises InputError."""
     plain = re.sub(r"[^\w.+-]+", "_", Path(name.replace("\\", "/")).name).lstrip(".")[-100:]
-    if not plain.lower().endswith(KINDS):
+    if not plain.lower().endswith(KINDS + _READ_TOO):
         raise InputError(f"{plain or 'the file'} is of no kind that is read here; send {', '.join(KINDS)}")
     return plain
 
