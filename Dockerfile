@@ -50,6 +50,7 @@ RUN chown -R 10001:10001 data .dvc dvc.lock
 
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/app/data \
+    LOGNAME=netwarden \
     NETWARDEN_HOME=/app/data \
     NETWARDEN_HOST=0.0.0.0 \
     PYTHONUNBUFFERED=1 \
