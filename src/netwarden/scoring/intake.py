@@ -34,7 +34,7 @@ __all__ = [
     "vocabulary_of",
 ]
 
-BATCH_ROWS = 65_536
+BATCH_ROWS = 32_768
 
 
 @dataclass(frozen=True)
