@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from netwarden.detectors.bundle import load_bundle
-from netwarden.errors import ConfigError, JobBusyError, JobError
+from netwarden.errors import ConfigError, JobBusyError, JobError, NotFoundError
 from netwarden.sources.connect import open_backup, open_registry
 from netwarden.stages.run import run_pipeline
 from netwarden.training.tracking import local_tracking_uri
@@ -169,6 +169,11 @@ def test_a_second_run_at_the_same_time_is_told_so(copied):
 def test_a_workspace_without_a_pipeline_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"holds no dvc\.yaml"):
         run_pipeline(settings_of(tmp_path))
+
+
+def test_a_dataset_that_was_never_loaded_is_named_with_the_command_that_loads_it(tmp_path):
+    with pytest.raises(NotFoundError, match=r"load it with `python ETL\.py --dataset nsl_kdd`"):
+        run_pipeline(settings_of(make_workspace(tmp_path / "new")))
 
 
 def test_experiments_run_and_compare(copied):

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from netwarden import jobs
 from netwarden.errors import ConfigError, JobBusyError, JobError, NotFoundError
-from netwarden.settings import Settings
+from netwarden.settings import Settings, load_params
 from netwarden.sources.connect import open_registry
+from netwarden.sources.manifest import read_manifest
 
 
 def run_pipeline(settings: Settings, arguments: Sequence[str] = ()) -> str:
@@ -26,6 +27,8 @@ def run_pipeline(settings: Settings, arguments: Sequence[str] = ()) -> str:
         raise ConfigError(
             f"{settings.workspace} holds no dvc.yaml; run from the project folder or set NETWARDEN_WORKSPACE"
         )
+    # DVC would only say that a file is missing; this says how to make it.
+    read_manifest(settings.manifests_dir, load_params(settings.workspace / "params.json").ingest.dataset)
     _tell_dvc_about_git(settings.workspace)
     _repro(settings, *arguments)
     if arguments:

@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,10 +84,10 @@ def keep_bundle(settings: Settings, trained: Path) -> DetectorBundle:
     target = settings.bundles_dir / bundle.bundle_id
     if not target.exists():
         settings.bundles_dir.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=settings.bundles_dir))
-        shutil.copytree(trained, draft / bundle.bundle_id)
-        (draft / bundle.bundle_id).rename(target)
-        draft.rmdir()
+        with tempfile.TemporaryDirectory(prefix=".draft-", dir=settings.bundles_dir) as draft:
+            copy = shutil.copytree(trained, Path(draft) / bundle.bundle_id)
+            with suppress(OSError):  # another process was quicker; whatever stands there is verified below
+                copy.rename(target)
     return load_bundle(target)
 
 
