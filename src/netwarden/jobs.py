@@ -84,12 +84,10 @@ class Job:
 
     def outcome(self) -> Outcome:
         """State, the last stage it reported, and the error of a failed run."""
-        found = self._result()
-        if found is None:
-            if _holder(self.folder.parent) == self.id:
-                return Outcome("running", stage=self._last_stage())
-            # It may have ended between the two looks.
-            found = self._result() or {"state": "failed", "error": "ended without a result: it was killed"}
+        if _holder(self.folder.parent) == self.id:
+            return Outcome("running", stage=self._last_stage())
+        # The lock is given back after the result is written, so what is not there by now never will be.
+        found = self._result() or {"state": "failed", "error": "ended without a result: it was killed"}
         stage = self._last_stage()
         error = str(found.get("error", ""))
         if found["state"] == "failed":
@@ -154,7 +152,6 @@ def start(home: Path, kind: str, command: Sequence[str], cwd: Path, env: Mapping
         job.folder.mkdir()
         _write_json(job.folder / "job.json", {"command": list(command), "cwd": str(cwd), "started_at": now.isoformat()})
         _prune(kind_folder)
-        os.ftruncate(lock, 0)
         os.pwrite(lock, job.id.encode(), 0)
         _spawn_supervisor(job, lock, env or {})
     finally:
@@ -204,6 +201,7 @@ def _take_lock(kind_folder: Path) -> int:
     for _ in range(5):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(lock, 0)  # the run before no longer holds it
             return lock
         time.sleep(0.02)  # `_holder` of another process may be looking, for an instant
     holder = os.pread(lock, 100, 0).decode()

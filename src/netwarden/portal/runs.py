@@ -59,7 +59,10 @@ def describe_run(settings: Settings, job: jobs.Job, log_lines: int = 60) -> Run:
     outcome = job.outcome()
     events = job.progress()
     started_at = datetime.fromisoformat(job.started_at)
-    ended_at = datetime.fromisoformat(outcome.ended_at) if outcome.ended_at else datetime.now(UTC)
+    now = datetime.now(UTC).isoformat()
+    # Of a run that was killed, its last word is all that is known.
+    last_word = now if outcome.state == "running" else events[-1].at if events else job.started_at
+    ended_at = datetime.fromisoformat(outcome.ended_at or last_word)
     said = {event.stage: event.message for event in events}
     fractions = [event.fraction for event in events if event.fraction is not None]
     return Run(
