@@ -135,7 +135,7 @@ def _fit_line(x: Scores, targets: Scores) -> tuple[float, float]:
 
 def _log_odds(raw: Scores) -> Scores:
     bounded = np.clip(raw, _LEAST, _MOST)
-    odds: Scores = np.log(bounded) - np.log1p(-bounded)
+    odds: Scores = np.log(bounded / (1.0 - bounded))
     return odds
 
 
