@@ -176,6 +176,7 @@ def test_a_dataset_that_was_never_loaded_is_named_with_the_command_that_loads_it
         run_pipeline(settings_of(make_workspace(tmp_path / "new")))
 
 
+@pytest.mark.timeout(600)  # three stages and five DVC commands: 25 s, but minutes where the machine is busy
 def test_experiments_run_and_compare(copied):
     dvc(copied, "exp", "run", "--set-param", "params.json:xgb_classifier.max_depth=3", "--name", "shallow")
     assert "max_depth" in dvc(copied, "params", "diff")
