@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,13 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from netwarden.errors import InputError
 from netwarden.flows.alert import VERDICTS
 from netwarden.flows.schema import FlowSchema
 from netwarden.flows.table import arrow_type
+from netwarden.flows.writing import FORMATS, drafts, table_writer
 from netwarden.scoring.intake import FlowBatch, RejectedInput, read_flows
 from netwarden.scoring.model import Model, load
 from netwarden.scoring.scorer import RESULT
@@ -84,9 +81,9 @@ def score_file(
     started = time.perf_counter()
     counts = _Counts(Counter(), Counter(), Counter())
     rejected_file = target.with_name(target.name + ".rejected.csv")
-    with _drafts(target, rejected_file) as (draft, rejected_draft), ExitStack() as open_files:
+    with drafts(target, rejected_file) as (draft, rejected_draft), ExitStack() as open_files:
         advance = progress or open_files.enter_context(_bar(source.name))
-        write = open_files.enter_context(_writer(draft, target.suffix, _output_schema(model.schema)))
+        write = open_files.enter_context(table_writer(draft, target.suffix, _output_schema(model.schema)))
         write_rejected = open_files.enter_context(_rejected_writer(rejected_draft))
         for batch in read_flows(source, model.schema, model.vocabulary):
             write(_scored(batch, model, counts))
@@ -112,8 +109,8 @@ class _Counts:
 
 
 def _check_paths(source: Path, target: Path) -> None:
-    if target.suffix.lower() not in _WRITERS:
-        raise InputError(f"{target.name}: scores are written as {', '.join(_WRITERS)}; choose one of these endings")
+    if target.suffix.lower() not in FORMATS:
+        raise InputError(f"{target.name}: scores are written as {', '.join(FORMATS)}; choose one of these endings")
     if not source.is_file():
         raise InputError(f"{source} is not there, or is no file")
     if not target.parent.is_dir():
@@ -147,53 +144,6 @@ def prediction(result: Any) -> Any:
 
 
 # --- writing --------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _drafts(target: Path, rejected_file: Path) -> Iterator[tuple[Path, Path]]:
-    """Files that take their real names when the block ends well; an empty list of rejected rows is not kept."""
-    drafts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in (target, rejected_file)]
-    try:
-        yield drafts[0], drafts[1]
-        if drafts[1].exists():
-            drafts[1].replace(rejected_file)
-        else:
-            rejected_file.unlink(missing_ok=True)  # of an earlier run
-        drafts[0].replace(target)
-    finally:
-        for draft in drafts:
-            draft.unlink(missing_ok=True)
-
-
-@contextmanager
-def _writer(path: Path, suffix: str, schema: Any) -> Iterator[Callable[[Any], None]]:
-    with _WRITERS[suffix.lower()](path, schema) as write:
-        yield write
-
-
-@contextmanager
-def _parquet_writer(path: Path, schema: Any) -> Iterator[Callable[[Any], None]]:
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        yield writer.write_table
-
-
-@contextmanager
-def _csv_writer(path: Path, schema: Any) -> Iterator[Callable[[Any], None]]:
-    with pacsv.CSVWriter(path, schema) as writer:
-        yield writer.write_table
-
-
-@contextmanager
-def _lines_writer(path: Path, schema: Any) -> Iterator[Callable[[Any], None]]:  # noqa: ARG001 - as the others
-    with path.open("w", encoding="utf-8") as file:
-
-        def write(table: Any) -> None:
-            file.writelines(json.dumps(row, default=lambda at: at.isoformat()) + "\n" for row in table.to_pylist())
-
-        yield write
-
-
-_WRITERS = {".parquet": _parquet_writer, ".csv": _csv_writer, ".jsonl": _lines_writer}
 
 
 @contextmanager
