@@ -41,6 +41,9 @@ class TransformParams(_Frozen):
     validation_share: float = Field(0.1, gt=0, lt=0.5, description="Share of training rows kept to compare models")
     calibration_share: float = Field(0.05, gt=0, lt=0.5, description="Share of training rows kept to calibrate scores")
     threshold_share: float = Field(0.1, gt=0, lt=0.5, description="Share of training rows kept to set the threshold")
+    features: Literal["", "all", "stable"] = Field(
+        "", description="Features to train on; stable: same in every build of the meter; empty: as the schema says"
+    )
 
 
 class ResampleParams(_Frozen):

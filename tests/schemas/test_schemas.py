@@ -40,7 +40,9 @@ def test_cic_flow_has_76_features_of_which_those_that_differ_between_builds_are_
     assert len(features) == 76
     unstable = {column.name for column in features if not column.stable}
     assert unstable == {
-        *(f"{flag}_packets" for flag in ("fin", "syn", "psh", "ack")),
+        *(f"{flag}_packets" for flag in ("fin", "syn", "rst", "psh", "ack", "urg", "cwr", "ece")),
+        *(f"bwd_bulk_{what}" for what in ("bytes_mean", "packets_mean", "bytes_per_s")),
+        *(f"{way}_init_window_bytes" for way in ("fwd", "bwd")),
         *(f"subflow_{way}_{what}" for way in ("fwd", "bwd") for what in ("packets", "bytes")),
         *(f"{state}_{what}_us" for state in ("active", "idle") for what in ("mean", "std", "max", "min")),
     }

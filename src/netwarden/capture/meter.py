@@ -47,7 +47,8 @@ class MeterSettings:
     """How packets are grouped into flows. Times in seconds.
 
     The original's one timeout counts from the flow's start; in `cicflowmeter` mode `active_timeout_s` is that one
-    and the others have no effect.
+    and the others have no effect. `first_fin_ends` (that mode only): end flows like the builds that made the published
+    files, at the first FIN of either side and not at RST; see docs/decisions/0012-which-build.md.
     """
 
     mode: MeterMode = "corrected"
@@ -57,6 +58,7 @@ class MeterSettings:
     activity_timeout_s: float = 5.0
     linger_s: float = 0.5
     interim_s: float = 0.0
+    first_fin_ends: bool = False
 
     def __post_init__(self) -> None:
         if self.mode not in ("corrected", "cicflowmeter"):
@@ -67,6 +69,8 @@ class MeterSettings:
             self.idle_timeout_s + self.active_timeout_s > _LONGEST_S
         ):
             raise ConfigError(f"idle and active timeout must be positive and together at most {_LONGEST_S} s")
+        if self.first_fin_ends and self.mode != "cicflowmeter":
+            raise ConfigError("first_fin_ends belongs to mode cicflowmeter; corrected flows end on FIN from both sides")
 
 
 def cicflowmeter_settings(**changes: Any) -> MeterSettings:
@@ -81,6 +85,7 @@ class _Rules(NamedTuple):
     activity_us: int
     linger_us: int
     interim_us: int
+    first_fin_ends: bool
 
 
 class _Table(NamedTuple):
@@ -153,6 +158,7 @@ def _rules(settings: MeterSettings) -> _Rules:
         activity_us=int(settings.activity_timeout_s * 1e6),
         linger_us=int(settings.linger_s * 1e6),
         interim_us=int(settings.interim_s * 1e6),
+        first_fin_ends=settings.first_fin_ends,
     )
 
 
@@ -268,15 +274,18 @@ def _continue(table, rules, index, packet, time_us, lane, hashed, out, made):
 
 @_inline
 def _continue_original(table, rules, index, packet, time_us, lane, out, made):
-    """The original's endings: the first backward FIN, or RST, ends a flow at once; a second forward FIN is ignored."""
+    """The original's endings: the first backward FIN, or RST, ends a flow at once; a second forward FIN is ignored.
+
+    Its older builds: the first FIN of either side, and nothing else.
+    """
     flow = table.flows[index]
     fin, rst = packet.flags & accumulate.FIN, packet.flags & accumulate.RST
-    if fin and lane == FWD:
+    if fin and lane == FWD and not rules.first_fin_ends:
         flow.fins[FWD] += 1
         if flow.fins[FWD] > 1:
             table.counts[AFTER_FIN] += 1
             return made
-    ends = (fin and lane == BWD) or (rst and not fin)
+    ends = fin if rules.first_fin_ends else (fin and lane == BWD) or (rst and not fin)
     if not ends:
         accumulate.activity(flow, time_us, rules.activity_us)
     accumulate.follow(flow, packet, time_us, lane, rules.activity_us, True)

@@ -97,13 +97,15 @@ class Preprocessor:
         write_arrays(path, {**{name: pack_texts(text) for name, text in texts.items()}, "category_counts": counts})
 
 
-def fit_preprocessor(table: FlowTable, schema: FlowSchema) -> Preprocessor:
+def fit_preprocessor(table: FlowTable, schema: FlowSchema, features: str = "") -> Preprocessor:
     """Preprocessor for a schema, its open vocabularies learned from the rows of `table`: give it training rows only.
 
-    Raises SchemaError where a feature column is missing or is neither number nor text.
+    `features`: `all`, or `stable` for those that are the same in every build of the meter; by default what the schema
+    says. Raises SchemaError where a feature column is missing or is neither number nor text.
     """
-    require_columns(table.arrow, [column.name for column in schema.features], schema.id)
-    return Preprocessor(schema.id, tuple(_fit_column(table, column) for column in schema.features))
+    columns = schema.trainable(features)
+    require_columns(table.arrow, [column.name for column in columns], schema.id)
+    return Preprocessor(schema.id, tuple(_fit_column(table, column) for column in columns))
 
 
 def load_preprocessor(path: Path) -> Preprocessor:

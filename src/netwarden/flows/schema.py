@@ -190,6 +190,9 @@ class FlowSchema(_Frozen):
     duplicates: Literal["drop", "keep"] = "drop"
     faults: dict[str, int] = Field(default_factory=dict, description="Known faults and their number; only more fails")
     meter_mode: str = Field("", description="Flow meter mode of the files, where a meter of ours can make such flows")
+    trains_on: Literal["all", "stable"] = Field(
+        "all", description="Features that detectors use by default; stable: same in every build"
+    )
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> FlowSchema:
@@ -212,6 +215,11 @@ class FlowSchema(_Frozen):
     def features(self) -> tuple[Column, ...]:
         """Columns a detector may use, in schema order: the order of a `.npy` upload."""
         return self._with_role("feature")
+
+    def trainable(self, which: str = "") -> tuple[Column, ...]:
+        """The features that a detector is to use: `all`, `stable`, or what the schema says by default."""
+        stable_only = (which or self.trains_on) == "stable"
+        return tuple(column for column in self.features if column.stable or not stable_only)
 
     @property
     def label_column(self) -> Column | None:

@@ -46,9 +46,14 @@ def load_training_rows(path: Path) -> TrainingRows:
     return TrainingRows(**read_arrays(path, tuple(field.name for field in fields(TrainingRows))))
 
 
-def prepare(table: FlowTable, parts: Parts, schema: FlowSchema) -> tuple[Preprocessor, TrainingRows]:
-    """Preprocessor fitted on the fit rows only, and every row that is not a test row, transformed by it."""
-    preprocessor = fit_preprocessor(replace(table, arrow=table.arrow.filter(parts == FIT)), schema)
+def prepare(
+    table: FlowTable, parts: Parts, schema: FlowSchema, features: str = ""
+) -> tuple[Preprocessor, TrainingRows]:
+    """Preprocessor fitted on the fit rows only, and every row that is not a test row, transformed by it.
+
+    `features`: all, stable, or empty for the schema's own default.
+    """
+    preprocessor = fit_preprocessor(replace(table, arrow=table.arrow.filter(parts == FIT)), schema, features)
     training = table.arrow.filter(parts != TEST)
     labels, families = (np.asarray(training.column(name).to_pylist(), dtype=str) for name in (LABEL, FAMILY))
     return preprocessor, TrainingRows(preprocessor.transform(training), labels, families, parts[parts != TEST])
