@@ -175,9 +175,9 @@ def _mean(total: Any, count: Any) -> Any:
 
 
 def _ratio(total: Any, count: Any, whole: bool) -> Any:
-    """total / count, 0 where count is 0; `whole`: integer division."""
+    """total / count, 0 where count is 0; `whole`: rounded down, as integer division does."""
     divided = total // np.maximum(count, 1) if whole else total / np.maximum(count, 1)
-    return np.where(count > 0, divided, 0)
+    return np.where(count > 0, divided, 0.0)
 
 
 def _variance(count: Any, total: Any, squares: Any) -> Any:

@@ -21,6 +21,8 @@ def as_cicflowmeter(table: FlowTable) -> Any:
     parts = [columns[name].cast(pa.string()) for name in ("Src IP", "Dst IP", "Src Port", "Dst Port", "Protocol")]
     columns["Flow ID"] = pc.binary_join_element_wise(*parts, "-")
     columns["Timestamp"] = pc.strftime(columns["Timestamp"].cast(pa.timestamp("s", tz="UTC")), format=_TIME_FORMAT)
+    for window in ("FWD Init Win Bytes", "Bwd Init Win Bytes"):
+        columns[window] = columns[window].fill_null(-1)
     some = pc.greater(pc.add(arrow.column("fwd_bytes"), arrow.column("bwd_bytes")), 0)
     columns["Flow Bytes/s"] = _undefined_as_words(columns["Flow Bytes/s"], some)
     columns["Flow Packets/s"] = _undefined_as_words(columns["Flow Packets/s"], True)

@@ -14,34 +14,42 @@ import pyarrow.compute as pc
 
 from netwarden.capture.columns import features
 from netwarden.capture.decode import ICMP_ANSWERS
+from netwarden.capture.definitions import FEATURES
 from netwarden.capture.meter import METER_VERSION, MeterMode
 from netwarden.capture.records import END_REASONS
 from netwarden.flows.table import FlowTable, MeterStamp, flow_id
 
-_SCHEMA_ID = "cic_flow"
+SCHEMA_IDS: dict[MeterMode, str] = {"corrected": "netwarden_flow", "cicflowmeter": "cic_flow"}
+_UNSET = -1  # a window or a rhythm that was never seen
+_MAY_BE_UNSET = frozenset({"fwd_init_window_bytes", "bwd_init_window_bytes", "pair_start_irregularity"})
 _TCP, _UDP, _SCTP, _ICMP, _ICMP6 = 6, 17, 132, 1, 58
 
 
 def flow_table(records: Any, mode: MeterMode, *, sensor: str = "", context: dict[str, Any] | None = None) -> FlowTable:
-    """FLOW records as a table of schema cic_flow, with flow id, endpoints, start, Community ID and why each flow ended.
+    """FLOW records as a table of the mode's schema: ids, endpoints, start, why each flow ended, features.
 
-    `context` adds the columns of capture.context. Rates of flows without duration are null.
+    `context` adds the columns of capture.context, which schema netwarden_flow has. Null: rates of flows without
+    duration, windows and rhythms never seen.
     """
     endpoints = _endpoints(records)
+    measured = features(records, mode == "cicflowmeter")
     columns: dict[str, Any] = {
         **endpoints,
         "started_at": pa.array(records["start_ns"] // 1000, pa.int64()).cast(pa.timestamp("us", tz="UTC")),
-        **{name: _finite(values) for name, values in features(records, mode == "cicflowmeter").items()},
-        **{name: pa.array(values) for name, values in (context or {}).items()},
         "ended_by": pa.DictionaryArray.from_arrays(pa.array(records["ended_by"], pa.int32()), list(END_REASONS)).cast(
             pa.string()
         ),
+        **{feature.name: _observed(feature.name, measured[feature.name]) for feature in FEATURES},
+        **{name: _observed(name, values) for name, values in (context or {}).items()},
     }
     ids = _ids(records, endpoints, sensor)
-    return FlowTable(pa.table({**ids, **columns}), _SCHEMA_ID, MeterStamp(mode, METER_VERSION))
+    return FlowTable(pa.table({**ids, **columns}), SCHEMA_IDS[mode], MeterStamp(mode, METER_VERSION))
 
 
-def _finite(values: Any) -> Any:
+def _observed(name: str, values: Any) -> Any:
+    """Values as the schema has them: null where the meter saw none."""
+    if name in _MAY_BE_UNSET:
+        return pa.array(values, mask=values == _UNSET)
     if values.dtype != np.float64:
         return pa.array(values)
     return pa.array(values, mask=~np.isfinite(values))
