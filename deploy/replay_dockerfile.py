@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keep the sandbox here (must not exist)")
     folder = parser.parse_args().folder
     with tempfile.TemporaryDirectory(prefix="netwarden-image-") as scratch:
+        Path(scratch).chmod(0o755)  # the image's user has to get in
         box = Sandbox(folder or Path(scratch, "box"), base_python())
         for step in parse(CHECKOUT / "Dockerfile"):
             started = time.monotonic()
@@ -97,8 +98,9 @@ class Sandbox:
 
     @property
     def drops_root(self) -> bool:
-        """Whether steps can run as another user, who must be able to read the interpreter."""
-        return os.geteuid() == 0 and all(parent.stat().st_mode & 0o001 for parent in self.python.resolve().parents)
+        """Whether steps can run as another user, who must get at the interpreter and the sandbox."""
+        way = [*self.python.resolve().parents, *self.root.resolve().parents]
+        return os.geteuid() == 0 and all(folder.stat().st_mode & 0o001 for folder in way if folder.exists())
 
     def carry_out(self, step: Step) -> None:
         if step.keyword in SILENT:
