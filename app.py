@@ -6,7 +6,8 @@ from netwarden.settings import load_settings
 
 settings = load_settings()
 logs.configure(settings.log_level, settings.log_format)
-app = create_app(settings)
 
 if __name__ == "__main__":
     serve(settings)
+else:
+    app = create_app(settings)

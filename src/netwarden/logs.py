@@ -35,6 +35,7 @@ class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         clock = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
         facts = " ".join(f"{key}={value}" for key, value in _extras(record).items())
+        facts = facts.replace("\n", "\\n").replace("\r", "\\r")  # what clients send never starts a line of its own
         line = f"{clock} {record.levelname.lower():7} {record.name}: {record.getMessage()} {facts}".rstrip()
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 

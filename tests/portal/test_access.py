@@ -52,7 +52,7 @@ def test_on_loopback_no_login_is_needed(portal):
 
 
 def test_a_request_that_a_proxy_passes_on_needs_a_login(portal):
-    for header in ("X_Forwarded_For", "Forwarded", "Via"):
+    for header in ("X_Forwarded_For", "X_Real_IP", "Forwarded", "Via"):
         assert get(portal, **{header: "203.0.113.9"}).status_code == 401
 
 
@@ -160,6 +160,38 @@ def test_every_answer_has_the_security_headers(portal, path):
     assert answer.headers["x-frame-options"] == "DENY"
 
 
+def test_a_fault_that_nobody_expected_has_the_security_headers_and_tells_no_details(empty_portal, caplog):
+    damaged = empty_portal.settings.home / "jobs" / "train" / "damaged" / "job.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    answer = get(empty_portal, "/runs/damaged")
+    assert answer.status_code == 500
+    assert answer.json()["detail"] == "something went wrong here; the log of the portal says what"
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "no-store"
+    assert any(record.exc_info for record in caplog.records if record.message == "unexpected error")
+    assert '<p id="detail">something went wrong' in get(empty_portal, "/runs/damaged", Accept="text/html").text
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/ready", "/runs", "/static/style.css"])
+def test_head_is_answered_as_get_without_a_body(portal, path):
+    head, whole = portal.client.head(path), get(portal, path)
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    assert head.headers["content-type"] == whole.headers["content-type"]
+
+
+def test_head_starts_no_training_and_opens_no_closed_page(portal, guarded):
+    assert portal.client.head("/train").status_code == 405
+    assert not (portal.settings.home / "jobs").exists()
+    assert guarded.client.head("/runs").status_code == 401
+
+
+def test_only_predictions_may_have_a_large_body(guarded):
+    answer = guarded.client.post("/login", data={"token": "x" * 100_000})
+    assert answer.status_code == 413
+    assert answer.json()["detail"] == "the body is larger than the 64 kB that /login reads"
+
+
 @pytest.mark.parametrize("path", ["/", "/runs", "/docs", "/login", "/nothing"])
 def test_pages_hold_no_inline_script_or_style_and_no_foreign_address(portal, path):
     text = get(portal, path, Accept="text/html").text
@@ -193,6 +225,8 @@ def test_metrics_count_requests_by_route(portal):
     assert 'netwarden_http_requests_total{method="GET",route="/health",status="200"}' in text
     assert 'route="/uploads/{upload_id}",status="404"' in text
     assert "surely-not-there" not in text
+    portal.client.request("MKCALENDAR", "/health")
+    assert "MKCALENDAR" not in get(portal, "/metrics").text
     assert "netwarden_bundle_info{bundle=" in text
 
 

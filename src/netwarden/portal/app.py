@@ -27,13 +27,13 @@ from netwarden.errors import (
 )
 from netwarden.portal import api, pages, predict, training
 from netwarden.portal.champions import Champions
-from netwarden.portal.middleware import BodyLimit, Measure
+from netwarden.portal.middleware import AnswerHead, BodyLimit, Boundary, Measure
 from netwarden.portal.rendering import Pages, problem
 from netwarden.portal.security import Access, Gatekeeper, access_for
 from netwarden.settings import Settings
 
 _log = logs.get(__name__)
-_FORM_BYTES = 64 * 1024  # what a form adds around its file
+_FORM_BYTES = 64 * 1024  # of any form, and what one adds around its file
 _GRACE_S = 3  # how long open pages may hold up the end of the server
 # The first that fits counts; any other error of ours is a 500.
 _STATUS: tuple[tuple[type[NetwardenError], int], ...] = (
@@ -67,11 +67,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(NetwardenError, _our_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _bad_parameter)
-    app.add_exception_handler(Exception, _fault)
     # The last added sees a request first.
-    app.add_middleware(BodyLimit, max_bytes=settings.portal.max_upload_mb * 1_000_000 + _FORM_BYTES)
+    upload_bytes = settings.portal.max_upload_mb * 1_000_000 + _FORM_BYTES
+    app.add_middleware(BodyLimit, max_bytes=_FORM_BYTES, max_upload_bytes=upload_bytes)
+    app.add_middleware(Boundary)
     app.add_middleware(Gatekeeper, access=app.state.access)
     app.add_middleware(Measure)
+    app.add_middleware(AnswerHead)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.portal.trusted_proxies))
     return app
 
@@ -122,23 +124,20 @@ def _our_error(request: Request, error: Exception) -> Response:
 
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    details = {
-        404: f"there is nothing at {request.url.path}",
-        405: f"{request.method} is not for {request.url.path}",
-        413: f"the upload is larger than the {request.app.state.settings.portal.max_upload_mb} MB allowed here; "
-        "split it, or score it with `netwarden batch`",
-    }
+    path = request.url.path
+    details = {404: f"there is nothing at {path}", 405: f"{request.method} is not for {path}", 413: _too_large(request)}
     detail = details.get(error.status_code, str(error.detail))
     return problem(request, error.status_code, detail, dict(error.headers or {}))
+
+
+def _too_large(request: Request) -> str:
+    if request.url.path != "/predict":
+        return f"the body is larger than the {_FORM_BYTES // 1024} kB that {request.url.path} reads"
+    limit_mb = request.app.state.settings.portal.max_upload_mb
+    return f"the upload is larger than the {limit_mb} MB allowed here; split it, or score it with `netwarden batch`"
 
 
 def _bad_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
     fault = error.errors()[0]
     return problem(request, 422, f"{'.'.join(str(part) for part in fault['loc'][1:])}: {fault['msg']}")
-
-
-def _fault(request: Request, error: Exception) -> Response:
-    """The process boundary: what nobody expected is logged by the server and told without its details."""
-    _log.error("unexpected error", extra={"route": request.url.path, "kind": type(error).__name__})
-    return problem(request, 500, "something went wrong here; the log of the portal says what")

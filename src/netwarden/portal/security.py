@@ -23,9 +23,9 @@ _log = get(__name__)
 
 COOKIE = "netwarden"
 _OPEN_PATHS = ("/health", "/ready", "/login")
-_FORWARDED = ("x-forwarded-for", "x-forwarded-host", "forwarded", "via")
+_FORWARDED = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "forwarded", "via")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-_STARTS_WORK = ("/train",)  # GET, yet it does something
+_STARTS_WORK = ("/train",)
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -71,6 +71,11 @@ def access_for(settings: Settings) -> Access:
         hosts=frozenset(name.lower() for name in names),
         open_metrics=portal.open_metrics,
     )
+
+
+def starts_work(path: str) -> bool:
+    """Whether GET does something there."""
+    return path.rstrip("/") in _STARTS_WORK
 
 
 class Gatekeeper:
@@ -140,7 +145,7 @@ def _is_ours(host: str, hosts: frozenset[str]) -> bool:
 
 def _is_cross_site(request: Request) -> bool:
     """Whether another site's page makes the browser send a request that would do something."""
-    if request.method in _SAFE_METHODS and request.url.path.rstrip("/") not in _STARTS_WORK:
+    if request.method in _SAFE_METHODS and not starts_work(request.url.path):
         return False
     if "prefetch" in request.headers.get("sec-purpose", request.headers.get("purpose", "")):
         return True
