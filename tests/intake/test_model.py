@@ -145,12 +145,30 @@ def test_of_several_schemas_the_champion_promoted_last_is_meant(settings, bundle
     assert load("champion", settings, schema="nsl_kdd").schema.id == "nsl_kdd"
 
 
-def test_a_bundle_of_another_schema_or_of_a_changed_one_is_refused(settings, bundle, nsl_schema):
+def changed_column(schema, column, **facts):
+    columns = tuple(c.model_copy(update=facts) if c.name == column else c for c in schema.columns)
+    return schema.model_copy(update={"columns": columns})
+
+
+def test_a_bundle_of_another_schema_or_of_one_with_changed_features_is_refused(settings, bundle, nsl_schema):
     with pytest.raises(SchemaError, match="scores flows of schema nsl_kdd, not cic_flow"):
         load(bundle.folder, settings, schema="cic_flow")
-    changed = nsl_schema.model_copy(update={"columns": nsl_schema.columns[1:]})
-    with pytest.raises(SchemaError, match="schema nsl_kdd has changed since bundle"):
-        load(bundle.folder, settings, schema=changed)
+    for facts, message in (
+        ({"role": "identifier"}, "feature duration is gone"),
+        ({"name": "length"}, "feature duration is gone"),
+        ({"unit": "us"}, "duration is int us, was int s"),
+        ({"type": "float"}, "duration is float s, was int s"),
+    ):
+        with pytest.raises(SchemaError, match=f"schema nsl_kdd has changed since bundle .*: {message}; train again"):
+            load(bundle.folder, settings, schema=changed_column(nsl_schema, "duration", **facts))
+
+
+def test_a_category_that_the_schema_learned_after_training_scores_as_unknown(settings, bundle, model, nsl_schema, bare):
+    wider = changed_column(nsl_schema, "flag", categories=(*nsl_schema.column("flag").categories, "NEW"))
+    later = load(bundle.folder, settings, schema=wider)
+    assert later.score(bare).equals(model.score(bare))
+    row = bare.slice(0, 1).to_pylist()[0]
+    assert later.score_one(row | {"flag": "NEW"}) == model.score_one(row | {"flag": "unheard of"})
 
 
 def test_a_champion_that_is_gone_or_was_exchanged_is_named_with_the_way_back(settings, bundle, nsl_schema, tmp_path):

@@ -101,6 +101,23 @@ class DetectorBundle:
     def threshold(self) -> float:
         return self.manifest.threshold.value
 
+    def require_schema(self, schema: FlowSchema) -> None:
+        """Raise SchemaError that names the features a schema lacks, or has in another type or unit than in training.
+
+        Other columns and categories are no reason to refuse: what the bundle does not know scores as unknown.
+        """
+        if schema.id != self.schema_id:
+            raise SchemaError(f"bundle {self.bundle_id} scores flows of schema {self.schema_id}, not {schema.id}")
+        now = {
+            column.name: FeatureFact(name=column.name, type=column.type, unit=column.unit) for column in schema.features
+        }
+        changes = [_change(fact, now.get(fact.name)) for fact in self.manifest.features if now.get(fact.name) != fact]
+        if changes:
+            raise SchemaError(
+                f"schema {schema.id} has changed since bundle {self.bundle_id} was trained: {'; '.join(changes)}; "
+                "train again, or bring the earlier schema back"
+            )
+
     def require_fit(self, table: FlowTable) -> None:
         """Raise SchemaError where a table is of another schema, or of another meter mode, than the training flows."""
         if table.schema_id != self.schema_id:
@@ -251,6 +268,13 @@ def _publish(draft: Path, folder: Path) -> None:
         there = folder / MANIFEST
         if not there.is_file() or _sha256(there) != _sha256(draft / MANIFEST):
             raise BundleError(f"{folder} is there already and differs; a bundle is never overwritten") from None
+
+
+def _change(trained: FeatureFact, now: FeatureFact | None) -> str:
+    if now is None:
+        return f"feature {trained.name} is gone"
+    then, today = (f"{fact.type} {fact.unit}".rstrip() for fact in (trained, now))
+    return f"{trained.name} is {today}, was {then}"
 
 
 def _feature_facts(preprocessor: Preprocessor) -> tuple[FeatureFact, ...]:

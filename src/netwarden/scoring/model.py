@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from netwarden.detectors.bundle import MANIFEST, DetectorBundle, load_bundle
-from netwarden.errors import BundleError, InputError, NotFoundError, SchemaError
+from netwarden.errors import BundleError, InputError, NotFoundError
 from netwarden.flows.alert import Verdict
 from netwarden.flows.schema import FlowSchema, load_schema
 from netwarden.flows.table import FlowTable
@@ -217,13 +217,7 @@ def _load_entry(entry: BundleEntry, settings: Settings, schema: FlowSchema | str
 def _model(bundle: DetectorBundle, settings: Settings, schema: FlowSchema | str | None) -> Model:
     if not isinstance(schema, FlowSchema):
         schema = load_schema(schema or bundle.schema_id, settings.schema_dir)
-    if schema.id != bundle.schema_id:
-        raise SchemaError(f"bundle {bundle.bundle_id} scores flows of schema {bundle.schema_id}, not {schema.id}")
-    if schema.contract_hash() != bundle.manifest.schema_hash:
-        raise SchemaError(
-            f"schema {schema.id} has changed since bundle {bundle.bundle_id} was trained: other features, types, "
-            "units or categories; train again, or bring the earlier schema back"
-        )
+    bundle.require_schema(schema)
     return Model(Scorer(bundle, settings.scoring.threads, settings.scoring.chunk_rows), schema)
 
 
