@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import lzma
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import Any, BinaryIO
 
 import numba as nb
 import numpy as np
-import pyarrow as pa
 
+from netwarden.capture.opening import PCAP_MAGIC, PCAPNG_MAGIC, open_capture
 from netwarden.capture.records import RECORD
 from netwarden.errors import InputError
 
@@ -24,15 +23,6 @@ _BATCH_FRAMES = 4096
 _CHUNK_BYTES = 1 << 20
 _MOST_FRAME_BYTES = 1 << 24  # a longer record is a damaged length, not a frame
 _MOST_INTERFACES = 4096
-
-_PCAP_MAGIC = {
-    b"\xd4\xc3\xb2\xa1": ("little", 1000),
-    b"\xa1\xb2\xc3\xd4": ("big", 1000),
-    b"\x4d\x3c\xb2\xa1": ("little", 1),
-    b"\xa1\xb2\x3c\x4d": ("big", 1),
-}
-_PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zX": "xz"}
 
 
 @dataclass
@@ -61,14 +51,14 @@ def read_capture(source: Path | str | BinaryIO, facts: CaptureFacts | None = Non
     """
     name = str(getattr(source, "name", source))
     facts = CaptureFacts(name) if facts is None else facts
-    stream = _open(source)
+    stream = open_capture(source)
     try:
         window = _Window(stream)
         window.need(4)
         magic = bytes(window.view()[:4])
-        if magic in _PCAP_MAGIC:
-            yield from _pcap(window, facts, *_PCAP_MAGIC[magic])
-        elif magic == _PCAPNG_MAGIC:
+        if magic in PCAP_MAGIC:
+            yield from _pcap(window, facts, *PCAP_MAGIC[magic])
+        elif magic == PCAPNG_MAGIC:
             yield from _pcapng(window, facts)
         else:
             raise InputError(
@@ -78,30 +68,6 @@ def read_capture(source: Path | str | BinaryIO, facts: CaptureFacts | None = Non
     finally:
         if stream is not source:
             stream.close()
-
-
-def _open(source: Path | str | BinaryIO) -> BinaryIO:
-    if not isinstance(source, (str, Path)):
-        return source
-    if str(source) == "-":
-        return sys.stdin.buffer
-    try:
-        with Path(source).open("rb") as probe:
-            head = probe.read(4)
-    except OSError as error:
-        raise InputError(f"{source} cannot be read: {error.strerror}") from None
-    for mark, kind in _COMPRESSED.items():
-        if head.startswith(mark):
-            return _decompressed(Path(source), kind)
-    return Path(source).open("rb")
-
-
-def _decompressed(path: Path, kind: str) -> BinaryIO:
-    if kind == "gzip":
-        return gzip.open(path, "rb")  # type: ignore[return-value]  # a GzipFile reads like any binary stream
-    if kind == "xz":
-        return lzma.open(path, "rb")  # type: ignore[return-value]
-    return pa.input_stream(str(path), compression="zstd")  # type: ignore[no-any-return]
 
 
 @dataclass
@@ -301,7 +267,7 @@ def _enter_block(window: _Window, section: _Section) -> bool:
     if not window.need(12):
         return False
     head = bytes(window.view()[:12])
-    if head[:4] == _PCAPNG_MAGIC:
+    if head[:4] == PCAPNG_MAGIC:
         order = head[8:12]
         if order not in (b"\x1a\x2b\x3c\x4d", b"\x4d\x3c\x2b\x1a"):
             return False
@@ -311,7 +277,7 @@ def _enter_block(window: _Window, section: _Section) -> bool:
     if length < 12 or length % 4 or length > _MOST_FRAME_BYTES or not window.need(length):
         return False
     block = bytes(window.view()[:length])
-    if head[:4] != _PCAPNG_MAGIC and not _add_interface(block, section, order_name):
+    if head[:4] != PCAPNG_MAGIC and not _add_interface(block, section, order_name):
         return False
     window.start += length
     return True

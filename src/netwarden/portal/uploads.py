@@ -23,6 +23,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
+from netwarden.capture.opening import CAPTURE_ENDINGS
 from netwarden.errors import InputError, NotFoundError
 from netwarden.flows.alert import VERDICTS
 from netwarden.flows.schema import FlowSchema
@@ -31,8 +32,9 @@ from netwarden.scoring.intake import FlowBatch, RejectedInput, read_flows
 from netwarden.scoring.model import Model
 from netwarden.settings import Settings
 
-KINDS = (".npy", ".csv", ".csv.gz", ".parquet")  # what pages and messages name
-_READ_TOO = (".txt", ".txt.gz", ".log", ".log.gz", ".arrow")  # NSL-KDD's own files, Zeek logs
+KINDS = (".npy", ".csv", ".csv.gz", ".parquet", ".pcap", ".pcapng")  # what pages and messages name
+_LOGS = (".log", ".json", ".jsonl", ".labeled")  # of Zeek and Suricata
+_READ_TOO = (".txt", ".txt.gz", ".arrow", *_LOGS, *(f"{ending}.gz" for ending in _LOGS), *CAPTURE_ENDINGS)
 SHOWN_REJECTIONS = 1000
 
 _ROWS, _ALERTS, _REJECTED, _SUMMARY = "rows.parquet", "alerts.parquet", "rejected.json", "summary.json"
@@ -55,6 +57,7 @@ class UploadSummary(BaseModel):
     verdicts: dict[str, int]
     families: dict[str, int]
     unknown: dict[str, int]
+    notes: tuple[str, ...] = ()
     seconds: float
     created_at: datetime
 
@@ -125,7 +128,7 @@ def score_upload(settings: Settings, model: Model, content: BinaryIO, name: str)
     """
     started = time.perf_counter()
     created_at = datetime.now(UTC)
-    folder = _uploads(settings) / f"{created_at:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+    folder = _uploads(settings) / f"{created_at:%Y%m%d-%H%M%S-%f}-{secrets.token_hex(4)}"
     folder.mkdir(parents=True)
     try:
         path = folder / "source" / _file_name(name)
@@ -143,6 +146,7 @@ def score_upload(settings: Settings, model: Model, content: BinaryIO, name: str)
             verdicts={verdict: counts.verdicts[verdict] for verdict in VERDICTS},
             families=dict(counts.families.most_common()),
             unknown=dict(counts.unknown),
+            notes=counts.notes,
             seconds=time.perf_counter() - started,
             created_at=created_at,
         )
@@ -175,6 +179,7 @@ class _Counts:
     families: Counter[str]
     unknown: Counter[str]
     rejected: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def _score(model: Model, path: Path, folder: Path) -> _Counts:
@@ -193,6 +198,7 @@ def _score(model: Model, path: Path, folder: Path) -> _Counts:
             _count(counts.verdicts, table.column("verdict"))
             _count(counts.families, table.column("family").drop_null())
             counts.rejected += len(batch.rejected)
+            counts.notes += batch.notes
             shown += rejections(batch.rejected)[: SHOWN_REJECTIONS - len(shown)]
     (folder / _REJECTED).write_text(json.dumps(shown), encoding="utf-8")
     if not counts.verdicts:
@@ -234,7 +240,7 @@ def rejections(rejected: list[RejectedInput]) -> list[dict[str, Any]]:
 def _readable(path: Path, model: Model) -> Iterator[FlowBatch]:
     """Batches of a file; what Arrow says of a broken one becomes one sentence."""
     try:
-        yield from read_flows(path, model.schema, model.vocabulary)
+        yield from read_flows(path, model.schema, model.vocabulary, published=model.published)
     except (pa.ArrowInvalid, UnicodeDecodeError, EOFError) as error:
         raise InputError(f"{path.name} cannot be read: {str(error).splitlines()[0]}") from None
 

@@ -42,6 +42,7 @@ class BatchReport:
     rejected_file: Path | None
     unknown: dict[str, int]  # column → values outside the vocabulary
     seconds: float
+    notes: tuple[str, ...] = ()  # what the input held besides flows
 
     @property
     def rows(self) -> int:
@@ -58,6 +59,7 @@ class BatchReport:
             lines.append(f"{sum(self.rejected.values()):,} rows rejected, listed in {self.rejected_file}:")
             lines += [f"  {rows:,} × {reason}" for reason, rows in Counter(self.rejected).most_common(10)]
         lines += [f"{values:,} values of {name} that training never saw" for name, values in self.unknown.items()]
+        lines += self.notes
         return "\n".join(lines)
 
 
@@ -70,7 +72,7 @@ def score_file(
     bundle: str = "champion",
     progress: Progress | None = None,
 ) -> BatchReport:
-    """Scores of a `.npy`, CSV, Parquet or Zeek file, in a Parquet, CSV or JSON-lines file (by its ending).
+    """Scores of a file that `read_flows` reads, in a Parquet, CSV or JSON-lines file (by its ending).
 
     Each scored flow has its input row (from 0), the schema's identifiers and times, score, verdict, family, threshold
     and prediction (0 or −1). Rejected rows go to TARGET.rejected.csv. `target` appears when all is done.
@@ -80,15 +82,17 @@ def score_file(
     model = load(bundle, settings, schema_id or None)
     started = time.perf_counter()
     counts = _Counts(Counter(), Counter(), Counter())
+    notes: tuple[str, ...] = ()
     rejected_file = target.with_name(target.name + ".rejected.csv")
     with drafts(target, rejected_file) as (draft, rejected_draft), ExitStack() as open_files:
         advance = progress or open_files.enter_context(_bar(source.name))
         write = open_files.enter_context(table_writer(draft, target.suffix, _output_schema(model.schema)))
         write_rejected = open_files.enter_context(_rejected_writer(rejected_draft))
-        for batch in read_flows(source, model.schema, model.vocabulary):
+        for batch in read_flows(source, model.schema, model.vocabulary, published=model.published):
             write(_scored(batch, model, counts))
             write_rejected(batch.rejected)
             counts.rejected.update(item.reason for item in batch.rejected)
+            notes += batch.notes
             advance(batch.position)
     return BatchReport(
         target,
@@ -98,6 +102,7 @@ def score_file(
         rejected_file if counts.rejected else None,
         dict(counts.unknown),
         time.perf_counter() - started,
+        notes,
     )
 
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from netwarden.errors import InputError
+from netwarden.capture.opening import CaptureFile, is_capture
+from netwarden.errors import InputError, SchemaError
 from netwarden.flows.conform import conform
 from netwarden.flows.schema import FlowSchema
-from netwarden.flows.table import FlowTable
+from netwarden.flows.table import FlowTable, empty_table
 from netwarden.scoring.arrays import MAGIC, as_rows, open_npy, raw_rows
 from netwarden.scoring.codes import Vocabulary, category_codes, recipe, sample_npy, vocabulary_of
 from netwarden.sources.files import read_batches
 from netwarden.telemetry import ROWS_REJECTED
+
+if TYPE_CHECKING:
+    from netwarden.capture.metering import MeterReport
 
 __all__ = [
     "BATCH_ROWS",
@@ -51,27 +56,37 @@ class RejectedInput:
 class FlowBatch:
     """Flows in input order, the input row (from 0) of each, and the rows between them that were rejected.
 
-    `position` is the share of the input read so far.
+    `position` is the share of the input read so far; `notes` are sentences on what the input held besides flows.
     """
 
     table: FlowTable
     rows: npt.NDArray[np.int64]
     rejected: list[RejectedInput]
     position: float = 1.0
+    notes: tuple[str, ...] = ()
 
 
 def read_flows(
-    path: Path, schema: FlowSchema, vocabulary: Vocabulary | None = None, *, batch_rows: int = BATCH_ROWS
+    path: Path,
+    schema: FlowSchema,
+    vocabulary: Vocabulary | None = None,
+    *,
+    published: bool | None = None,
+    batch_rows: int = BATCH_ROWS,
 ) -> Iterator[FlowBatch]:
-    """Flows of a `.npy`, CSV (plain or gz), Parquet, Arrow or Zeek file, in bounded memory.
+    """Flows of a `.npy`, CSV (plain or gz), Parquet, Arrow, Zeek or Suricata file, or of a capture, in bounded memory.
 
     `vocabulary` says what category codes mean (see `vocabulary_of`); without it, the schema's own categories count.
+    A capture is metered in the schema's mode; `published`: its flows end as those of the published CICFlowMeter files
+    do, by default where the schema's detectors are for such files.
     Raises InputError or SchemaError, in one sentence, where the file as a whole cannot be read as such flows.
     """
     with path.open("rb") as file:
         is_array = file.read(len(MAGIC)) == MAGIC
     if is_array or path.suffix.lower() == ".npy":
         yield from read_array(open_npy(path), schema, vocabulary, name=path.name, batch_rows=batch_rows)
+    elif is_capture(path):
+        yield from _read_capture(path, schema, schema.trains_on == "stable" if published is None else published)
     else:
         yield from _read_file(path, schema, batch_rows)
 
@@ -124,6 +139,35 @@ def _read_file(path: Path, schema: FlowSchema, batch_rows: int) -> Iterator[Flow
         total += len(lines)
     if total == 0:
         raise InputError(f"{path.name} holds no rows")
+
+
+def _read_capture(path: Path, schema: FlowSchema, published: bool) -> Iterator[FlowBatch]:
+    from netwarden.capture.meter import MeterSettings, cicflowmeter_settings  # noqa: PLC0415 - only captures need Numba
+    from netwarden.capture.metering import MeterReport, meter_captures  # noqa: PLC0415
+
+    if not schema.meter_mode:
+        raise SchemaError(
+            f"{path.name} is a packet capture, and flows of schema {schema.id} are not metered from packets here; "
+            "choose a detector of netwarden_flow or cic_flow, or send a file of such flows"
+        )
+    original = schema.meter_mode == "cicflowmeter"
+    settings = cicflowmeter_settings(first_fin_ends=published) if original else MeterSettings()
+    report, total = MeterReport(), 0
+    with closing(CaptureFile(path)) as file:
+        for table in meter_captures([cast(Any, file)], settings, report=report):
+            yield FlowBatch(table, np.arange(total, total + len(table)), [], file.position)
+            total += len(table)
+    notes = tuple(_notes(report))
+    if total == 0:
+        raise InputError(f"{path.name} holds no flows: {'; '.join(notes) or 'it has no packets'}")
+    yield FlowBatch(empty_table(schema), np.arange(0), [], 1.0, notes)
+
+
+def _notes(report: MeterReport) -> Iterator[str]:
+    yield f"{report.stream.frames:,} frames, of which {report.packets:,} are packets of {report.flows:,} flows"
+    yield from (f"{frames:,} frames skipped: {reason}" for reason, frames in sorted(report.stream.skipped.items()))
+    yield from (f"{name.replace('_', ' ')}: {count:,}" for name, count in sorted(report.counts.items()) if count)
+    yield from (f"{name} is cut: {what}" for name, what in report.stream.cut.items())
 
 
 def _counted(rejected: list[RejectedInput]) -> list[RejectedInput]:

@@ -102,6 +102,12 @@ class Model:
         """What category codes in arrays mean to this bundle; `category_codes()` is the same for people."""
         return vocabulary_of(self.bundle.preprocessor)
 
+    @property
+    def published(self) -> bool:
+        """Whether it was trained on columns that published files share with our meter: the build-stable ones."""
+        used = {feature.name for feature in self.bundle.manifest.features}
+        return any(not column.stable and column.name not in used for column in self.schema.features)
+
     @overload
     def score(self, flows: pd.DataFrame) -> pd.DataFrame: ...
     @overload

@@ -1,0 +1,83 @@
+"""Captures opened, whatever they are compressed with, and told from other files by content. Light to import."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from netwarden.errors import InputError
+
+PCAP_MAGIC = {
+    b"\xd4\xc3\xb2\xa1": ("little", 1000),
+    b"\xa1\xb2\xc3\xd4": ("big", 1000),
+    b"\x4d\x3c\xb2\xa1": ("little", 1),
+    b"\xa1\xb2\x3c\x4d": ("big", 1),
+}
+PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
+CAPTURE_ENDINGS = tuple(
+    ending + packed for ending in (".pcap", ".pcapng", ".cap") for packed in ("", ".gz", ".zst", ".xz")
+)
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zX": "xz"}
+
+
+def is_capture(path: Path) -> bool:
+    """Whether a file is a capture, compressed or not, by its first bytes; else whether its name says that it is one."""
+    try:
+        stream = open_capture(path)
+        try:
+            start = stream.read(4)
+        finally:
+            stream.close()
+    except (InputError, OSError, EOFError, lzma.LZMAError):
+        start = b""
+    return start in PCAP_MAGIC or start == PCAPNG_MAGIC or path.name.lower().endswith(CAPTURE_ENDINGS)
+
+
+def open_capture(source: Path | str | BinaryIO) -> BinaryIO:
+    """Decompressed bytes of a file, of standard input (`-`) or of an open stream. Raises InputError."""
+    if not isinstance(source, (str, Path)):
+        return source
+    if str(source) == "-":
+        return sys.stdin.buffer
+    return CaptureFile(Path(source))  # type: ignore[return-value]  # it has what a reader needs: name, read and close
+
+
+class CaptureFile:
+    """The decompressed bytes of a capture file. `name` is the file's, without folders."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._raw = path.open("rb")
+            self._size = max(path.stat().st_size, 1)
+            head = self._raw.read(4)
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        self.name = path.name
+        self._raw.seek(0)
+        self._stream = _decompressed(self._raw, head)
+
+    def read(self, size: int) -> bytes:
+        return self._stream.read(size)
+
+    def close(self) -> None:
+        self._stream.close()
+        self._raw.close()
+
+    @property
+    def position(self) -> float:
+        """Share of the file read so far."""
+        return 1.0 if self._raw.closed else min(self._raw.tell() / self._size, 1.0)
+
+
+def _decompressed(raw: BinaryIO, head: bytes) -> BinaryIO:
+    kind = next((kind for mark, kind in _COMPRESSED.items() if head.startswith(mark)), "")
+    if kind == "gzip":
+        return gzip.open(raw, "rb")  # type: ignore[return-value]  # a GzipFile reads like any binary stream
+    if kind == "xz":
+        return lzma.open(raw, "rb")  # type: ignore[return-value]
+    return pa.input_stream(raw, compression="zstd") if kind == "zstd" else raw
