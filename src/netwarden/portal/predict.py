@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 
 from netwarden.errors import InputError
 from netwarden.flows.schema import FlowSchema
 from netwarden.portal.champions import Champions
+from netwarden.portal.receiving import Form, receive_form
 from netwarden.portal.rendering import prefers_json
-from netwarden.portal.uploads import KINDS, rejections, score_batch, score_upload
+from netwarden.portal.uploads import KINDS, incoming, rejections, score_batch, score_upload
 from netwarden.portal.views import show_upload
 from netwarden.scoring.intake import read_table
 from netwarden.scoring.model import Model
@@ -41,28 +41,22 @@ class Sent:
     """What a client sent to be scored: a file or rows."""
 
     schema_id: str
-    file: UploadFile | None = None
+    file: Path | None = None
+    file_name: str = ""
     rows: list[dict[str, Any]] | list[list[Any]] | None = None
 
 
 async def read_request(request: Request) -> AsyncIterator[Sent]:
     """The file or the rows of a request, until it is answered. Raises InputError where it holds neither."""
-    if request.headers.get("content-type", "").startswith("application/json"):
+    kind = request.headers.get("content-type", "").lower()
+    if kind.startswith("application/json"):
         yield _read_rows(await _read_body(request))
         return
-    try:
-        form = await request.form(max_files=1, max_fields=4)
-    except HTTPException as error:
-        if error.status_code == 400:
-            raise InputError(f"the form is broken: {error.detail}") from None
-        raise
-    try:
-        file = form.get("file")
-        if not isinstance(file, UploadFile) or not file.filename:
+    with incoming(request.app.state.settings) as path:
+        form = await receive_form(request, path) if kind.startswith("multipart/form-data") else Form()
+        if not form.file_name:
             raise InputError(f"no file was sent; put a {', '.join(KINDS)} file in the form field `file`")
-        yield Sent(str(form.get("schema", "")), file=file)
-    finally:
-        await form.close()
+        yield Sent(form.fields.get("schema", ""), file=path, file_name=form.file_name)
 
 
 async def _read_body(request: Request) -> bytes:
@@ -80,7 +74,8 @@ def _read_rows(content: bytes) -> Sent:
         body = Rows.model_validate_json(content)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, fault["loc"])) or "the body"
+        # Without the names of the kinds of rows that were tried.
+        where = ".".join(str(part) for part in fault["loc"] if not str(part).startswith("list[")) or "the body"
         raise InputError(
             f'{where}: {fault["msg"]}; send {{"rows": [{{"column": value, …}}, …]}} or arrays of features'
         ) from None
@@ -115,7 +110,7 @@ def predict(request: Request, sent: Annotated[Sent, Depends(read_request)]) -> R
     if sent.rows is not None:
         return JSONResponse(score_rows(model, sent.rows))
     assert sent.file is not None  # noqa: S101 - read_request returns one or the other
-    upload = score_upload(request.app.state.settings, model, sent.file.file, sent.file.filename or "")
+    upload = score_upload(request.app.state.settings, model, sent.file, sent.file_name)
     if prefers_json(request):
         return StreamingResponse(upload.json(), media_type="application/json")
     response = show_upload(request, upload)

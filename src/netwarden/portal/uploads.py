@@ -10,12 +10,12 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,6 +38,8 @@ _READ_TOO = (".txt", ".txt.gz", ".arrow", *_LOGS, *(f"{ending}.gz" for ending in
 SHOWN_REJECTIONS = 1000
 
 _ROWS, _ALERTS, _REJECTED, _SUMMARY = "rows.parquet", "alerts.parquet", "rejected.json", "summary.json"
+_INCOMING = ".incoming-"
+_BEGUN_KEPT_S = 24 * 3600
 _ENDPOINTS = ("started_at", "src_ip", "src_port", "dst_ip", "dst_port", "protocol")
 
 
@@ -121,8 +123,19 @@ def answer_json(facts: dict[str, Any], tables: Iterator[Any], rejected: list[dic
     yield b'], "rejections": ' + json.dumps(rejected).encode() + b"}\n"
 
 
-def score_upload(settings: Settings, model: Model, content: BinaryIO, name: str) -> Upload:
-    """The scored content of a file that was sent under a name.
+@contextmanager
+def incoming(settings: Settings) -> Iterator[Path]:
+    """Where to receive a file, on the disk that keeps uploads; nothing is left there afterwards."""
+    path = _uploads(settings) / f"{_INCOMING}{secrets.token_hex(8)}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def score_upload(settings: Settings, model: Model, received: Path, name: str) -> Upload:
+    """The scored content of a file that was sent under a name; the upload takes the received file over.
 
     Raises InputError or SchemaError, in one sentence, where it cannot be read as flows of the model's schema.
     """
@@ -132,7 +145,11 @@ def score_upload(settings: Settings, model: Model, content: BinaryIO, name: str)
     folder.mkdir(parents=True)
     try:
         path = folder / "source" / _file_name(name)
-        size_bytes = _keep(content, path)
+        path.parent.mkdir()
+        received.rename(path)
+        size_bytes = path.stat().st_size
+        if size_bytes == 0:
+            raise InputError(f"{path.name} is empty")
         counts = _score(model, path, folder)
         summary = UploadSummary(
             id=folder.name,
@@ -253,16 +270,6 @@ def _file_name(name: str) -> str:
     return plain
 
 
-def _keep(content: BinaryIO, path: Path) -> int:
-    path.parent.mkdir()
-    with path.open("wb") as file:
-        shutil.copyfileobj(content, file, 1 << 20)
-    size = path.stat().st_size
-    if size == 0:
-        raise InputError(f"{path.name} is empty")
-    return size
-
-
 def _groups_of(file: Any, start: int, rows: int) -> tuple[list[int], int]:
     """Row groups that hold rows start … start + rows, and where the first of these lies in them."""
     groups: list[int] = []
@@ -286,5 +293,16 @@ def _uploads(settings: Settings) -> Path:
 
 
 def _prune(settings: Settings) -> None:
+    """Remove all but the newest uploads, and what a portal that was killed had begun."""
+    for path in _uploads(settings).iterdir():
+        if (path.name.startswith(_INCOMING) or not (path / _SUMMARY).exists()) and _age_s(path) > _BEGUN_KEPT_S:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
     for path in sorted(_uploads(settings).glob(f"*/{_SUMMARY}"), reverse=True)[settings.portal.keep_uploads :]:
         shutil.rmtree(path.parent, ignore_errors=True)
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:  # finished in the meantime
+        return 0.0
