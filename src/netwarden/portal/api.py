@@ -8,31 +8,41 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from netwarden import __version__, jobs, telemetry
 from netwarden.portal.champions import Champions
+from netwarden.portal.reference import Health, Readiness, body
 from netwarden.portal.runs import KIND
 
 router = APIRouter(tags=["operate"])
 
 
-@router.get("/health")
-def health() -> dict[str, str]:
+@router.get("/health", summary="Alive?")
+def health() -> Health:
     """That the portal answers."""
-    return {"status": "ok", "version": __version__}
+    return Health(version=__version__)
 
 
-@router.get("/ready", responses={503: {"description": "No detector serves"}})
+@router.get(
+    "/ready",
+    summary="Ready to score?",
+    responses={200: {"model": Readiness}, 503: {"model": Readiness, "description": "No detector serves"}},
+)
 def ready(request: Request) -> Response:
     """Whether a detector serves, and which; 503 without one."""
     champions: Champions = request.app.state.champions
     serving = champions.serving()
-    body = {
-        "status": "ready" if serving.models else "no detector serves; train one or restore one",
-        "bundles": {schema_id: model.bundle.bundle_id for schema_id, model in serving.models.items()},
-        "faults": dict(serving.faults),
-    }
-    return JSONResponse(body, 200 if serving.models else 503)
+    answer = Readiness(
+        status="ready" if serving.models else "no detector serves; train one or restore one",
+        bundles={schema_id: model.bundle.bundle_id for schema_id, model in serving.models.items()},
+        faults=dict(serving.faults),
+    )
+    return JSONResponse(answer.model_dump(), 200 if serving.models else 503)
 
 
-@router.get("/metrics")
+@router.get(
+    "/metrics",
+    summary="Metrics",
+    response_class=Response,
+    responses={200: body("text/plain", "In Prometheus' format", 'netwarden_jobs_running{kind="train"} 0.0')},
+)
 def metrics(request: Request) -> Response:
     """Prometheus metrics."""
     champions: Champions = request.app.state.champions

@@ -25,7 +25,7 @@ from netwarden.errors import (
     SchemaError,
     StoreError,
 )
-from netwarden.portal import api, pages, predict, training
+from netwarden.portal import api, pages, predict, reference, training
 from netwarden.portal.champions import Champions
 from netwarden.portal.middleware import AnswerHead, BodyLimit, Boundary, Measure
 from netwarden.portal.rendering import Pages, problem
@@ -53,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="Netwarden",
         version=__version__,
         summary="Network flows in, verdicts out.",
+        openapi_tags=reference.TAGS,
         docs_url=None,
         redoc_url=None,
     )
@@ -60,8 +61,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.access = access_for(settings)
     app.state.pages = Pages(settings)
     app.state.champions = Champions(settings)
-    for part in (pages, predict, training, api):
+    for part in (predict, pages, training, api):
         app.include_router(part.router)
+    reference.complete(app)
     app.mount("/static", StaticFiles(directory=app.state.pages.static), name="static")
     app.mount("/docs/assets", StaticFiles(directory=Path(str(files("fastapi_swagger.resources")))), name="swagger")
     app.add_exception_handler(NetwardenError, _our_error)

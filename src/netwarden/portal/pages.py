@@ -11,6 +11,7 @@ import numpy as np
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 
+from netwarden.portal.reference import Predictions, body, faults
 from netwarden.portal.rendering import attachment, prefers_json
 from netwarden.portal.security import COOKIE, Access
 from netwarden.portal.uploads import find_upload
@@ -21,6 +22,7 @@ from netwarden.scoring.model import restore_bundle
 router = APIRouter()
 _GUESS_DELAY_S = 0.5  # what a wrong token costs whoever guesses
 _SESSION_S = 12 * 3600
+_CSV = '"row","verdict","prediction","score","family"\n0,"known_attack",-1,0.99,"dos"\n'
 
 
 @router.get("/", include_in_schema=False)
@@ -29,12 +31,12 @@ def home(request: Request) -> Response:
     return show_home(request)
 
 
-@router.get("/uploads/{upload_id}", tags=["detect"])
+@router.get("/uploads/{upload_id}", include_in_schema=False)
 def upload_page(
     request: Request,
     upload_id: str,
-    page: Annotated[int, Query(ge=1, description="Page of rows")] = 1,
-    show: Annotated[str, Query(pattern="^(all|alerts)$", description="Which rows the page lists")] = "all",
+    page: Annotated[int, Query(ge=1)] = 1,
+    show: Annotated[str, Query(pattern="^(all|alerts)$")] = "all",
 ) -> Response:
     """A scored file, page by page; all of it as JSON for clients that prefer it."""
     upload = find_upload(request.app.state.settings, upload_id)
@@ -43,7 +45,13 @@ def upload_page(
     return show_upload(request, upload, page, alerts_only=show == "alerts")
 
 
-@router.get("/uploads/{upload_id}/scores.csv", tags=["detect"])
+@router.get(
+    "/uploads/{upload_id}/scores.csv",
+    tags=["detect"],
+    summary="Scores of a file as CSV",
+    response_class=Response,
+    responses={200: body("text/csv", "All scored rows", _CSV), **faults(404)},
+)
 def upload_csv(request: Request, upload_id: str) -> Response:
     """All scored rows as CSV."""
     upload = find_upload(request.app.state.settings, upload_id)
@@ -52,7 +60,13 @@ def upload_csv(request: Request, upload_id: str) -> Response:
     )
 
 
-@router.get("/uploads/{upload_id}/scores.json", tags=["detect"])
+@router.get(
+    "/uploads/{upload_id}/scores.json",
+    tags=["detect"],
+    summary="Scores of a file as JSON",
+    response_class=Response,
+    responses={200: {"model": Predictions, "description": "All scored rows"}, **faults(404)},
+)
 def upload_json(request: Request, upload_id: str) -> Response:
     """Summary, scored rows and rejected rows as JSON."""
     upload = find_upload(request.app.state.settings, upload_id)
@@ -60,7 +74,13 @@ def upload_json(request: Request, upload_id: str) -> Response:
     return StreamingResponse(upload.json(), headers=headers, media_type="application/json")
 
 
-@router.get("/schemas/{schema_id}/sample.npy", tags=["detect"])
+@router.get(
+    "/schemas/{schema_id}/sample.npy",
+    tags=["detect"],
+    summary="A sample to upload",
+    response_class=Response,
+    responses={200: body("application/octet-stream", "An array of a few made-up flows"), **faults(422, 503)},
+)
 def sample(request: Request, schema_id: str) -> Response:
     """Made-up flows as the `.npy` upload that the champion of a schema reads."""
     model = request.app.state.champions.choose(schema_id)

@@ -17,6 +17,7 @@ from netwarden.errors import InputError
 from netwarden.flows.schema import FlowSchema
 from netwarden.portal.champions import Champions
 from netwarden.portal.receiving import Form, receive_form
+from netwarden.portal.reference import Predictions, faults
 from netwarden.portal.rendering import prefers_json
 from netwarden.portal.uploads import KINDS, incoming, rejections, score_batch, score_upload
 from netwarden.portal.views import show_upload
@@ -82,6 +83,10 @@ def _read_rows(content: bytes) -> Sent:
     return Sent(body.schema_id, rows=body.rows)
 
 
+_EXAMPLE = {
+    "schema": "nsl_kdd",
+    "rows": [[0, "tcp", "private", "S0", *[0] * 18, 240, 12, 1, 1, 0, 0, 0.05, 0.06, 0, 255, 12, 0.05, 0.06, *[0] * 6]],
+}
 _OPENAPI = {
     "requestBody": {
         "required": True,
@@ -96,13 +101,27 @@ _OPENAPI = {
                     },
                 }
             },
-            "application/json": {"schema": Rows.model_json_schema()},
+            "application/json": {"schema": Rows.model_json_schema(), "example": _EXAMPLE},
         },
     }
 }
 
 
-@router.post("/predict", openapi_extra=_OPENAPI, tags=["detect"])
+@router.post(
+    "/predict",
+    tags=["detect"],
+    summary="Verdicts of flows",
+    response_class=Response,
+    openapi_extra=_OPENAPI,
+    responses={
+        200: {
+            "model": Predictions,
+            "description": "A verdict for every flow: JSON where the request is JSON or accepts it, else a page",
+            "content": {"text/html": {"schema": {"type": "string"}}},
+        },
+        **faults(403, 413, 422, 503),
+    },
+)
 def predict(request: Request, sent: Annotated[Sent, Depends(read_request)]) -> Response:
     """Verdict, 0 / −1, score and family of every flow; a page, or JSON for clients that prefer it or send it."""
     champions: Champions = request.app.state.champions

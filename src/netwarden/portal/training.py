@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from netwarden import jobs
 from netwarden.errors import JobBusyError, JobError
+from netwarden.portal.reference import Cancelled, body, faults
 from netwarden.portal.rendering import accepts_html, event, prefers_json, problem
 from netwarden.portal.runs import KIND, Run, describe_run, failure, start_training
 from netwarden.portal.views import show_run, show_runs
@@ -25,7 +26,17 @@ _POLL_S = 0.25
 _BEAT_S = 15.0  # proxies give up on a silent connection after 30 to 60 seconds
 
 
-@router.get("/train", responses={202: {"model": Run}, 409: {"description": "Another run is under way"}})
+@router.get(
+    "/train",
+    summary="Run the training pipeline",
+    response_class=Response,
+    responses={
+        200: body("text/plain", "It has run; JSON clients get the sentence as JSON", SUCCESS),
+        202: {"model": Run, "description": "It runs; `Location` is its address (with `Prefer: respond-async`)"},
+        303: {"description": "To the page that follows it, for browsers"},
+        **faults(403, 409, 500),
+    },
+)
 async def train(request: Request) -> Response:
     """Run the pipeline. A browser follows it on a page; any other client waits for `Training is successful`.
 
@@ -54,7 +65,12 @@ def runs(request: Request) -> Response:
     return show_runs(request)
 
 
-@router.get("/runs/{run_id}", response_model=Run)
+@router.get(
+    "/runs/{run_id}",
+    summary="Where a run stands",
+    response_class=Response,
+    responses={200: {"model": Run, "description": "The run, stage by stage"}, **faults(404)},
+)
 def run_page(request: Request, run_id: str) -> Response:
     """Where a run stands; a page that follows it for browsers."""
     settings: Settings = request.app.state.settings
@@ -64,7 +80,12 @@ def run_page(request: Request, run_id: str) -> Response:
     return JSONResponse(describe_run(settings, job).model_dump(mode="json"))
 
 
-@router.get("/runs/{run_id}/events")
+@router.get(
+    "/runs/{run_id}/events",
+    summary="A run as it goes on",
+    response_class=Response,
+    responses={200: body("text/event-stream", "The run at every change, until it ends"), **faults(404)},
+)
 def run_events(request: Request, run_id: str) -> Response:
     """The run at every change, as server-sent events, until it ends."""
     settings: Settings = request.app.state.settings
@@ -73,14 +94,20 @@ def run_events(request: Request, run_id: str) -> Response:
     return StreamingResponse(_events(settings, job), headers=headers, media_type="text/event-stream")
 
 
-@router.post("/runs/{run_id}/cancel")
+@router.post(
+    "/runs/{run_id}/cancel",
+    summary="Cancel a run",
+    status_code=202,
+    response_class=Response,
+    responses={202: {"model": Cancelled, "description": "Asked to end"}, **faults(403, 404)},
+)
 def cancel_run(request: Request, run_id: str) -> Response:
     """Ask a run to end."""
     job = jobs.find(request.app.state.settings.home, KIND, run_id)
     job.cancel()
     if accepts_html(request):
         return RedirectResponse(_address(job), 303)
-    return JSONResponse({"id": job.id, "state": job.state}, 202, {"Location": _address(job)})
+    return JSONResponse(Cancelled(id=job.id, state=job.state).model_dump(), 202, {"Location": _address(job)})
 
 
 async def _wait(request: Request, job: jobs.Job, silence_s: float) -> Response:

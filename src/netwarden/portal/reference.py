@@ -1,0 +1,164 @@
+"""What the API's reference at /docs says of answers: their shapes, an example each, and the errors of each route."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Literal
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
+
+PROBLEM = "application/problem+json"
+TAGS = [
+    {"name": "detect", "description": "Flows in, verdicts out."},
+    {"name": "train", "description": "Run the training pipeline and follow it."},
+    {"name": "operate", "description": "For probes and monitoring."},
+]
+_FAULTS = {
+    403: "The request comes from another site",
+    404: "There is no such thing",
+    409: "Another run is under way; `instance` is its address",
+    413: "The body is too large",
+    422: "Not readable as flows of the schema; `detail` says why in one sentence",
+    500: "The run failed; `stage` and `detail` say where and why",
+    503: "No detector serves",
+}
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(BaseModel):
+    """Every error, as RFC 9457 has it; some carry further facts."""
+
+    model_config = ConfigDict(extra="allow")
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    detail: str = Field(description="What is wrong, where, and the likely cause")
+
+
+class Prediction(BaseModel):
+    """One flow, judged; with its endpoints where the schema knows them."""
+
+    model_config = ConfigDict(extra="allow")
+    row: int = Field(description="Row of the input, from 0")
+    verdict: Literal["benign", "known_attack", "novel"]
+    prediction: Literal[0, -1] = Field(description="0: benign, -1: intrusion")
+    score: float = Field(ge=0, le=1, description="Higher is worse; an alert from the threshold on")
+    family: str | None = Field(description="Of a known attack")
+
+
+class Rejection(_Answer):
+    """One row that is no flow of the schema."""
+
+    row: int
+    line: int | None
+    reason: str
+
+
+class Predictions(_Answer):
+    """All flows of a request, in its order."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "schema_id": "nsl_kdd",
+                "bundle_id": "65ed956f64122dc2",
+                "threshold": 0.018,
+                "rows": 1,
+                "rejected": 0,
+                "unknown": {},
+                "predictions": [{"row": 0, "verdict": "benign", "prediction": 0, "score": 0.0001, "family": None}],
+                "rejections": [],
+            }
+        }
+    )
+    schema_id: str
+    bundle_id: str
+    threshold: float
+    rows: int
+    rejected: int
+    unknown: dict[str, int] = Field(description="Column → values that training never saw")
+    predictions: list[Prediction]
+    rejections: list[Rejection] = Field(description="The first thousand")
+    id: str = Field("", description="Of a file: its address is /uploads/ID")
+    name: str = Field("", description="Of a file")
+    size_bytes: int = Field(0, description="Of a file")
+    verdicts: dict[str, int] = Field({}, description="Of a file: verdict → rows")
+    families: dict[str, int] = Field({}, description="Of a file: family → rows")
+    notes: list[str] = Field([], description="Of a file: what to know of how it was read")
+    seconds: float = Field(0, description="Of a file: how long it took")
+    created_at: datetime | None = Field(None, description="Of a file")
+
+
+class Health(_Answer):
+    """That the portal answers."""
+
+    status: Literal["ok"] = "ok"
+    version: str
+
+
+class Readiness(_Answer):
+    """What serves."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"status": "ready", "bundles": {"nsl_kdd": "65ed956f64122dc2"}, "faults": {}}}
+    )
+    status: str
+    bundles: dict[str, str] = Field(description="Schema → bundle in charge")
+    faults: dict[str, str] = Field(description="Schema → why its champion cannot serve")
+
+
+class Cancelled(_Answer):
+    """Where a run stands that was asked to end."""
+
+    id: str
+    state: Literal["running", "succeeded", "failed", "cancelled"]
+
+
+def body(kind: str, description: str, example: Any = None) -> dict[str, Any]:
+    """An answer that is no JSON of a model."""
+    schema: dict[str, Any] = {"type": "string"} | ({"format": "binary"} if kind == "application/octet-stream" else {})
+    return {
+        "description": description,
+        "content": {kind: {"schema": schema} | ({"example": example} if example else {})},
+    }
+
+
+def faults(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of a route."""
+    return {status: _fault(status) for status in statuses}
+
+
+def _fault(status: int) -> dict[str, Any]:
+    phrase = HTTPStatus(status).phrase
+    example = {"type": "about:blank", "title": phrase, "status": status, "detail": _FAULTS[status].split(";")[0]}
+    content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}}
+    return {"description": _FAULTS[status], "content": content}
+
+
+def complete(app: FastAPI) -> None:
+    """Let an application's reference name what its routes do not: the one shape of errors, and the token."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema:
+            return app.openapi_schema
+        document = generate()
+        parts = document["components"]["schemas"]
+        for operation in (operation for path in document["paths"].values() for operation in path.values()):
+            # The framework states its own error for any parameter; ours is stated where it can happen.
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+        for name in ("HTTPValidationError", "ValidationError"):
+            parts.pop(name, None)
+        parts["Problem"] = Problem.model_json_schema()
+        token = {"type": "http", "scheme": "bearer", "description": "NETWARDEN_TOKEN; not needed on loopback"}
+        document["components"]["securitySchemes"] = {"token": token}
+        document["security"] = [{}, {"token": []}]
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign] # the framework's documented way
