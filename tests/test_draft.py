@@ -148,7 +148,7 @@ def family_f1(table: FlowTable, schema, parts) -> float:
     """Macro-F1 over families on rows that did not train."""
     truth = np.array(table.arrow.column("family").to_pylist(), object)
     tests = parts == TEST
-    preprocessor = fit_preprocessor(FlowTable(table.arrow.filter(~tests), schema.id), schema)
+    preprocessor = fit_preprocessor(FlowTable(table.arrow.filter(~tests), schema.id), schema, "all")
     matrix = preprocessor.transform(table.arrow)
     attack = (truth != "benign").astype(np.int8)
     trees = detector_kind("boosted_trees").fit(

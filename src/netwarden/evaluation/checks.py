@@ -98,7 +98,8 @@ def _row_ids(table: FlowTable, _schema: FlowSchema, _params: ValidateParams) -> 
 
 def _missing(table: FlowTable, schema: FlowSchema, params: ValidateParams) -> _Found:
     limit = params.max_missing_share * len(table)
-    count = {column.name: table.arrow.column(column.name).null_count for column in schema.features}
+    checked = [column.name for column in schema.features if column.missing != "expected"]
+    count = {name: table.arrow.column(name).null_count for name in checked}
     over = {name: nulls for name, nulls in count.items() if nulls > limit}
     shown = ", ".join(f"{name} ({nulls / len(table):.0%})" for name, nulls in over.items())
     what = f"missing values in columns that miss over {params.max_missing_share:.0%}: {shown or 'none'}"

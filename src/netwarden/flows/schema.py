@@ -103,7 +103,9 @@ class Column(_Frozen):
     range: tuple[float | None, float | None] = (None, None)
     categories: tuple[str, ...] = ()
     open: bool = Field(False, description="Categories seen in training are learned; new ones are mapped and counted")
-    missing: Literal["keep", "refuse"] = "keep"
+    missing: Literal["keep", "refuse", "expected"] = Field(
+        "keep", description="expected: absent by nature (no TCP, no answer), which is no fault of the data"
+    )
     infinite: Literal["missing", "refuse"] = "missing"
     out_of_range: Literal["refuse", "missing"] = "refuse"
     sentinels: tuple[float, ...] = Field((), description="Values that mean: not observed; stored as missing")
@@ -164,6 +166,9 @@ class FileFormat(_Frozen):
     delimiter: str = ","
     encoding: str = "utf-8"
     comment: str = ""
+    only: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="JSON lines: field → values of records that are flows; others are counted"
+    )
     missing: tuple[str, ...] = ("", "NaN", "nan", "null", "NULL", "-")
 
 

@@ -125,7 +125,9 @@ def read_table(raw: Any, schema: FlowSchema) -> FlowBatch:
 
 def _read_file(path: Path, schema: FlowSchema, batch_rows: int) -> Iterator[FlowBatch]:
     total = 0
+    skipped: Counter[str] = Counter()
     for batch in read_batches(path, schema, batch_rows=batch_rows):
+        skipped.update({kind: count for kind, count in batch.changed.items() if kind.startswith("skipped ")})
         # Every line of data was either kept or rejected, so a row's number is its line's rank.
         rejected = sorted(batch.rejected, key=lambda item: item.line)
         lines = np.sort(np.concatenate([batch.lines, [item.line for item in rejected]]).astype(np.int64))
@@ -137,8 +139,11 @@ def _read_file(path: Path, schema: FlowSchema, batch_rows: int) -> Iterator[Flow
             batch.position,
         )
         total += len(lines)
+    notes = tuple(f"{count:,} records skipped: {kind.removeprefix('skipped ')}" for kind, count in skipped.items())
     if total == 0:
-        raise InputError(f"{path.name} holds no rows")
+        raise InputError(f"{path.name} holds no rows" + "".join(f"; {note}" for note in notes))
+    if notes:
+        yield FlowBatch(empty_table(schema), np.arange(0), [], 1.0, notes)
 
 
 def _read_capture(path: Path, schema: FlowSchema, published: bool) -> Iterator[FlowBatch]:

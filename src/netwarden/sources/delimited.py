@@ -1,11 +1,12 @@
-"""Text files of flows (CSV and its kin, Zeek logs; plain or gzip) to tables of text, with the line of every row."""
+"""Text files of flows (CSV, Zeek logs, JSON lines; plain or gzip) to tables of text, with the line of every row."""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ import pyarrow.csv as pacsv
 from netwarden.errors import InputError, SchemaError
 from netwarden.flows.conform import match_columns
 from netwarden.flows.schema import FileFormat, FlowSchema, fold_name
+from netwarden.sources.json_lines import SAMPLE_LINES, field_names, is_json, parse_records
 
 _CHUNK_BYTES = 1 << 20
 _LONGEST_LINE_BYTES = 1 << 24
@@ -37,6 +39,8 @@ class Layout:
     encoding: str = "utf-8"
     header: str = ""  # the header line where there is one: it may come again mid-file
     zeek: bool = False
+    json: bool = False
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # JSON: which records are flows
 
     @property
     def gap(self) -> bool:
@@ -48,13 +52,15 @@ class TextBlock:
     """Some consecutive records of a file, as text.
 
     `lines` and `records` are per row of the table: line number (from 1) and place among the records (from 0).
-    `malformed` lists records of another width: line, reason, text. `position` is the share of the file read so far.
+    `malformed` lists records of another width: line, reason, text. `skipped` counts records that are no flows, by
+    kind. `position` is the share of the file read so far.
     """
 
     table: Any
     lines: npt.NDArray[np.int64]
     records: npt.NDArray[np.int64]
     malformed: list[tuple[int, str, str]] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
     repeated_headers: int = 0
     records_so_far: int = 0
     position: float = 0.0
@@ -70,6 +76,9 @@ def read_layout(path: Path, schema: FlowSchema | None = None) -> Layout:
     sample = _sample(path, form.encoding)
     if sample[0].startswith(_ZEEK):
         return _zeek_layout(path, sample, form.encoding)
+    if is_json(sample[0]):
+        names = field_names(_sample(path, form.encoding, SAMPLE_LINES), schema, path.name)
+        return Layout(names, encoding=form.encoding, json=True, only=form.only)
     lines = [line for line in sample if line.strip() and not (form.comment and line.startswith(form.comment))]
     if not lines:
         raise InputError(f"{path.name} is empty")
@@ -95,18 +104,24 @@ def read_blocks(path: Path, layout: Layout, block_rows: int) -> Iterator[TextBlo
         text, numbers, headers = _records_only(
             whole, np.arange(line + 1, line + 1 + lines_in_text), layout, bool(headers_due)
         )
-        table, rows, malformed = _parse(text, layout)
+        skipped: Counter[str] = Counter()
+        if layout.json:
+            table, rows, malformed, skipped = parse_records(text, layout.names, layout.only)
+        else:
+            table, rows, malformed = _parse(text, layout)
+        places = np.sort(np.concatenate([rows, [row for row, _, _ in malformed]]).astype(np.int64))
         yield TextBlock(
             table,
             numbers[rows],
-            record + rows,
+            record + np.searchsorted(places, rows),
             [(int(numbers[row]), reason, text) for row, reason, text in malformed],
+            skipped,
             max(headers - headers_due, 0),
-            record + len(numbers),
+            record + len(places),
             position,
         )
         line += lines_in_text
-        record += len(numbers)
+        record += len(places)
         headers_due = max(headers_due - headers, 0)
 
 
@@ -142,7 +157,7 @@ def open_text(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
 # --- layout -----------------------------------------------------------------------------------------------------
 
 
-def _sample(path: Path, encoding: str) -> list[str]:
+def _sample(path: Path, encoding: str, most: int = _SAMPLE_LINES) -> list[str]:
     with open_text(path) as (stream, _):
         try:
             start = stream.read(_CHUNK_BYTES)
@@ -154,7 +169,7 @@ def _sample(path: Path, encoding: str) -> list[str]:
         raise InputError(f"{path.name} is not text; flows are read from CSV, Zeek logs, Parquet and Arrow files")
     if b"\r" in start and b"\n" not in start:
         raise InputError(f"{path.name} ends its lines with carriage returns only; save it with line feeds")
-    lines = _decoded(start, encoding).removeprefix("\ufeff").split("\n", _SAMPLE_LINES)[:_SAMPLE_LINES]
+    lines = _decoded(start, encoding).removeprefix("\ufeff").split("\n", most)[:most]
     if not start:
         raise InputError(f"{path.name} is empty")
     return [line.rstrip("\r") for line in lines]
@@ -211,8 +226,8 @@ def _names_by_width(path: Path, width: int, schema: FlowSchema) -> tuple[str, ..
         shortest -= 1
     if not shortest <= width <= len(names):
         raise SchemaError(
-            f"{path.name} has no header line and {width} columns, where schema {schema.id} has {len(names)}; "
-            "is this file in another schema?"
+            f"{path.name} has {width} columns, where schema {schema.id}, whose files have no header line, has "
+            f"{len(names)}; is this file in another schema?"
         )
     return tuple(names[:width])
 

@@ -1,4 +1,4 @@
-"""Flow tables from files: CSV in any spelling, Zeek logs, Parquet and Arrow, batch by batch."""
+"""Flow tables from files: CSV in any spelling, Zeek logs, JSON lines, Parquet and Arrow, batch by batch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from netwarden.sources.store import RejectedRow
 
 BATCH_ROWS = 8192
 _ARROW_ENDINGS = (".arrow", ".feather", ".arrows")
-_KNOWN_ENDINGS = (".csv", ".txt", ".tsv", ".log", ".labeled", ".data", ".parquet", *_ARROW_ENDINGS)
+_KNOWN_ENDINGS = (".csv", ".txt", ".tsv", ".log", ".labeled", ".data", ".json", ".jsonl", ".parquet", *_ARROW_ENDINGS)
 _LONGEST_QUARANTINED_TEXT = 2000
 
 
@@ -31,8 +31,9 @@ _LONGEST_QUARANTINED_TEXT = 2000
 class FileBatch:
     """Some consecutive rows of a file as flows.
 
-    `lines` is the line (Parquet: row) number of each flow, from 1; `changed` counts changed values by kind, and header
-    lines repeated mid-file; `position` is the share of the file read so far.
+    `lines` is the line (Parquet: row) number of each flow, from 1; `changed` counts changed values by kind, header
+    lines repeated mid-file, and records that are no flows (`skipped event_type dns`); `position` is the share of the
+    file read so far.
     """
 
     table: FlowTable
@@ -71,6 +72,8 @@ def read_batches(
         changed = conformed.changed
         if block.repeated_headers:
             changed = {**changed, "repeated_header": block.repeated_headers}
+        if block.skipped:
+            changed = {**changed, **{f"skipped {kind}": records for kind, records in block.skipped.items()}}
         yield FileBatch(conformed.table, block.lines[conformed.kept], rejected, changed, block.position)
     fits.require_all_used()
 
