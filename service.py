@@ -108,7 +108,7 @@ class Netwarden:
         except NotFound:
             raise BundleError(
                 "no detector serves: the registry has no champion and BentoML's store no netwarden model; "
-                "train one with `dvc repro`"
+                "train one with `python main.py`"
             ) from None
         return load(stored.path_of("bundle"), self.settings)
 

@@ -184,6 +184,16 @@ def test_a_tracking_server_that_does_not_answer_is_named(workspace):
     assert (found.verdict, "cannot be reached" in found.text) == ("fail", True)
 
 
+def test_a_tracking_address_that_mlflow_cannot_open_is_named(workspace):
+    found = finding(configured(workspace, MLFLOW_TRACKING_URI="dagshub.com://owner/repo"), "tracking")
+    assert (found.verdict, found.text.split(";")[0]) == (
+        "fail",
+        "dagshub.com://owner/repo is no address of a tracking server",
+    )
+    there = finding(configured(workspace, MLFLOW_TRACKING_URI=f"sqlite:///{workspace}/runs.db"), "tracking")
+    assert there.verdict == "ok" and there.text.endswith("opened by MLflow itself")
+
+
 def test_dagshub_is_signed_in_to_with_its_token(workspace, tracking_server):
     def at(token: str) -> Finding:
         settings = configured(workspace, DAGSHUB_REPO="ann/flows", DAGSHUB_TOKEN=token)

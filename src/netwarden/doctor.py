@@ -217,7 +217,8 @@ def _tracking(settings: Settings) -> Iterator[Finding]:
         advice = "check MLFLOW_TRACKING_URI and its user and password; until then runs are kept and synced later"
         yield Finding("fail", "tracking", problem, advice)
     else:
-        yield Finding("ok", "tracking", f"{settings.mlflow_uri}: signed in")
+        web = settings.mlflow_uri.startswith("http")
+        yield Finding("ok", "tracking", f"{settings.mlflow_uri}: {'signed in' if web else 'opened by MLflow itself'}")
 
 
 def _dagshub(settings: Settings) -> Iterator[Finding]:
@@ -262,7 +263,7 @@ def _champion(settings: Settings) -> Iterator[Finding]:
     finally:
         registry.close()
     if not champions:
-        yield Finding("ok", "champion", "none yet; `dvc repro` or `netwarden restore` brings the first")
+        yield Finding("ok", "champion", "none yet; `python main.py` or `netwarden restore` brings the first")
     for entry in champions:
         try:
             load_bundle(settings.bundles_dir / entry.location)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -164,7 +165,7 @@ class Settings(_Frozen):
     dagshub_token: SecretStr | None = None
     dagshub_url: str = Field("https://dagshub.com", description="Address of DagsHub itself")
     token: SecretStr | None = Field(None, description="Login and bearer token of the portal")
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
     etl: EtlSettings = Field(default_factory=EtlSettings)
     scoring: ScoringSettings = Field(default_factory=ScoringSettings)
@@ -248,6 +249,10 @@ _NEAR_MISSES = {
     "REDIS_URI": "REDIS_URL",
 }
 
+# Misspellings are looked for only among names that nobody else's software uses.
+_OUR_PREFIXES = ("NETWARDEN_", "MONGODB_", "DAGSHUB_")
+_LIKENESS = 0.87
+
 
 def load_settings(environ: Mapping[str, str] | None = None, start: Path | None = None) -> Settings:
     """Settings from config/netwarden.yaml, .env and the environment; later ones win.
@@ -259,9 +264,9 @@ def load_settings(environ: Mapping[str, str] | None = None, start: Path | None =
     env = {**_dotenv(workspace / ".env"), **{k: v for k, v in environ.items() if v != ""}}
     home = Path(env.get("NETWARDEN_HOME") or workspace / "data").expanduser().resolve()
     warnings = [
-        f"{wrong} is set but not read; did you mean {right}?"
-        for wrong, right in _NEAR_MISSES.items()
-        if wrong in env and right not in env
+        f"{name} is set but not read; did you mean {right}?"
+        for name in sorted(env)
+        if (right := _meant(name)) and right not in env
     ]
     mongodb_uri = env.get("MONGODB_URI")
     uri = env.get("URI")
@@ -271,13 +276,13 @@ def load_settings(environ: Mapping[str, str] | None = None, start: Path | None =
         else:
             warnings.append("URI is set but does not start with mongodb, so it is not used")
     config = _read_config(workspace / "config" / "netwarden.yaml")
-    portal = dict(config.pop("portal", {}) or {})
-    portal |= {key: env[name] for key, name in (("host", "NETWARDEN_HOST"), ("port", "NETWARDEN_PORT")) if name in env}
+    portal = config.pop("portal", None) or {}
+    bound = {key: env[name] for key, name in (("host", "NETWARDEN_HOST"), ("port", "NETWARDEN_PORT")) if name in env}
     try:
         return Settings.model_validate(
             {
                 **config,
-                "portal": portal,
+                "portal": {**portal, **bound} if isinstance(portal, dict) else portal,
                 "workspace": workspace,
                 "home": home,
                 "datasets": Path(env.get("NETWARDEN_DATA") or home / "datasets").expanduser().resolve(),
@@ -291,13 +296,20 @@ def load_settings(environ: Mapping[str, str] | None = None, start: Path | None =
                 "redis_url": env.get("REDIS_URL"),
                 **_tracking_from(env),
                 "token": env.get("NETWARDEN_TOKEN"),
-                "log_level": env.get("NETWARDEN_LOG_LEVEL", "INFO"),
+                "log_level": env.get("NETWARDEN_LOG_LEVEL", "INFO").upper(),
                 "log_format": env.get("NETWARDEN_LOG_FORMAT", "text"),
                 "warnings": tuple(warnings),
             }
         )
     except ValidationError as error:
         raise ConfigError(f"config/netwarden.yaml or the environment: {_first_fault(error)}") from None
+
+
+def _meant(name: str) -> str:
+    """Variable that somebody who set another one seems to have meant, or nothing."""
+    if name in ENVIRONMENT or name in _NEAR_MISSES or not name.startswith(_OUR_PREFIXES):
+        return _NEAR_MISSES.get(name, "")
+    return next(iter(get_close_matches(name, ENVIRONMENT, n=1, cutoff=_LIKENESS)), "")
 
 
 def _find_workspace(environ: Mapping[str, str], start: Path) -> Path:
@@ -323,11 +335,12 @@ def _read_config(path: Path) -> dict[str, Any]:
         return {}
     from box import Box  # noqa: PLC0415 - Box stays inside this function
     from box.exceptions import BoxError  # noqa: PLC0415
+    from ruamel.yaml.error import YAMLError  # noqa: PLC0415 - what Box reads YAML with
 
     try:
         return dict(Box.from_yaml(filename=path).to_dict())
-    except BoxError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from None
+    except (BoxError, YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML with one section per topic: {error}") from None
 
 
 def _tracking_from(env: Mapping[str, str]) -> dict[str, str | None]:

@@ -9,9 +9,10 @@ from contextlib import closing
 import pytest
 
 from netwarden.detectors.bundle import load_bundle
-from netwarden.errors import ConfigError, JobBusyError, JobError, NotFoundError
+from netwarden.errors import BackupError, ConfigError, JobBusyError, JobError, NotFoundError
 from netwarden.sources.connect import open_backup, open_registry
 from netwarden.stages.run import run_pipeline
+from netwarden.training.remotes import pull_snapshots
 from netwarden.training.tracking import local_tracking_uri
 from tests.pipeline.conftest import commit, dvc, load_slices, make_workspace, run_git, settings_of
 
@@ -192,8 +193,10 @@ def test_experiments_run_and_compare(copied):
 def test_a_fresh_clone_gets_its_data_back_from_the_remote(finished, tmp_path, monkeypatch):
     clone = tmp_path / "clone"
     run_git(tmp_path, "clone", "--quiet", str(finished), str(clone))
+    with pytest.raises(BackupError, match=r"cannot pull from .*clone/data/snapshots"):  # nothing was ever pushed there
+        pull_snapshots(settings_of(clone))
     dvc(clone, "remote", "modify", "--local", "snapshots", "url", str(finished / "data/snapshots"))
-    dvc(clone, "pull", "--allow-missing")
+    dvc(clone, "pull")
     for name in ("train/bundle/bundle.json", "evaluate/metrics.json", "ingest/flows.parquet"):
         assert (clone / "data/pipeline" / name).read_bytes() == (finished / "data/pipeline" / name).read_bytes()
     assert not (clone / RECEIPT).exists()  # what was registered there was not registered here

@@ -34,10 +34,18 @@ def probe_tracking(settings: Settings) -> str:
     """
     address = settings.mlflow_uri or ""
     if not address.startswith(("http://", "https://")):
-        return ""  # a store on this machine
+        return (
+            "" if _names_a_store(address) else f"{address} is no address of a tracking server; it begins with https://"
+        )
     password = settings.mlflow_password.get_secret_value() if settings.mlflow_password else ""
     user = settings.mlflow_username or ""
     return _problem(address, address.rstrip("/") + _EXPERIMENTS, user, password, settings.tracking.timeout_s)
+
+
+def _names_a_store(address: str) -> bool:
+    """Whether MLflow opens the address itself: a folder, or a database."""
+    scheme, separator, _ = address.partition("://")
+    return not separator or scheme.split("+")[0] in ("file", "sqlite", "postgresql", "mysql", "mssql")
 
 
 def _problem(address: str, url: str, user: str, password: str, timeout_s: float) -> str:
@@ -181,7 +189,7 @@ def push_snapshots(settings: Settings) -> list[str]:
 def pull_snapshots(settings: Settings) -> str:
     """One line saying that the data of this commit is back. Raises BackupError."""
     configure_remotes(settings)
-    problem = _dvc(settings, "pull", "--quiet", "--allow-missing", "--remote", SNAPSHOTS)
+    problem = _dvc(settings, "pull", "--quiet", "--remote", SNAPSHOTS)
     if problem:
         raise BackupError(f"cannot pull from {_snapshots(settings)['url']}: {problem}")
     return f"data of this commit is back from {_snapshots(settings)['url']}"
