@@ -200,7 +200,7 @@ def _load_champion(settings: Settings, schema: FlowSchema | str | None) -> Model
         entry = champion_entry(registry, schema_id)
     if entry is None:
         whose = f"schema {schema_id} has" if schema_id else "there is"
-        raise NotFoundError(f"{whose} no champion yet; train one with `dvc repro` or bring one back with restore")
+        raise NotFoundError(f"{whose} no champion yet; train one with `python main.py` or bring one back with restore")
     return _load_entry(entry, settings, schema)
 
 
