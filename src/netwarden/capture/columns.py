@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from netwarden.capture.records import ACCUMULATORS, BWD, FWD
+from netwarden.capture.records import ACCUMULATORS, BWD, FLOW, FWD
 
 _LANES = (("fwd", FWD), ("bwd", BWD))
 _FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
@@ -36,7 +36,7 @@ def features(records: Any, cicflowmeter: bool) -> dict[str, Any]:
 
 def _by_column(records: Any) -> dict[str, Any]:
     """Accumulators as contiguous columns, (flows,) or (flows, lanes): one transposition, then every sum runs fast."""
-    words = np.ascontiguousarray(records.view(np.int64).reshape(len(records), -1).T)
+    words = np.ascontiguousarray(records.view(np.int64).reshape(len(records), FLOW.itemsize // 8).T)
     columns, at = {}, 0
     for accumulator in ACCUMULATORS:
         block = words[at : at + accumulator.lanes]

@@ -77,7 +77,7 @@ def context(tables: ContextTables, flows: Any) -> dict[str, Any]:
     Counts the flows in; interim records read only.
     """
     out = np.zeros((len(flows), len(CONTEXT_NAMES)), np.float64)
-    _observe(tables.source, tables.target, tables.pair, flows, out)
+    observe(tables.source, tables.target, tables.pair, flows, out)
     columns = np.ascontiguousarray(out.T)
     return dict(zip(CONTEXT_NAMES, columns, strict=True))
 
@@ -88,7 +88,7 @@ _LONG_US = WINDOWS[1][1] // _BUCKETS
 
 
 @nb.njit(boundscheck=False, nogil=True, cache=True)
-def _observe(sources, targets, pairs, flows, out):
+def observe(sources, targets, pairs, flows, out):
     for i in range(len(flows)):
         flow = flows[i]
         source = _mix(flow.source_high + np.uint64(1)) ^ _mix(flow.source_low)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import pyarrow.compute as pc
 
 from netwarden.capture.meter import FlowMeter, MeterSettings
 from netwarden.capture.pcap import Frames, read_capture
@@ -17,6 +22,8 @@ from netwarden.errors import InputError
 
 _PCAP_NS = 0xA1B23C4D
 _LONGEST_FRAME = 262_144
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_KEY_COLUMNS = ["flow_id", "src_ip", "src_port", "dst_ip", "dst_port", "protocol", "started_at", "flow_duration_us"]
 
 
 def extract_flow(
@@ -36,25 +43,64 @@ def extract_flow(
     flow = _find(captures, wanted, settings, inner, sensor)
     original = settings.mode == "cicflowmeter"
     written = 0
-    with _pcap_writer(target) as write:
+    with pcap_writer(target) as write:
         for capture in captures:
             decoder = Decoder(inner=inner, original=original)
             for frames in read_capture(capture):
-                packets = decoder(frames)
-                chosen = packets["frame"][_belongs(packets, flow)]
-                written += write(frames, chosen)
+                written += write(frames, flow.frames_of(decoder(frames)))
     return written
 
 
-def _find(captures: Sequence[Capture], wanted: str, settings: MeterSettings, inner: bool, sensor: str) -> Any:
+@dataclass(frozen=True)
+class FlowKey:
+    """Endpoints, protocol and time of one flow: what tells its packets from others."""
+
+    source: tuple[int, int]  # upper and lower half of the address
+    target: tuple[int, int]
+    source_port: int
+    target_port: int
+    protocol: int
+    start_us: int
+    last_us: int
+
+    @classmethod
+    def of_row(cls, row: dict[str, Any]) -> FlowKey:
+        """Of a row of a flow table."""
+        start_us = (row["started_at"] - _EPOCH) // timedelta(microseconds=1)
+        return cls(
+            divmod(int(ipaddress.ip_address(row["src_ip"])), 1 << 64),
+            divmod(int(ipaddress.ip_address(row["dst_ip"])), 1 << 64),
+            row["src_port"],
+            row["dst_port"],
+            row["protocol"],
+            start_us,
+            start_us + row["flow_duration_us"],
+        )
+
+    def frames_of(self, packets: Any) -> Any:
+        """Positions of the frames whose packets run between the endpoints, either way, within the flow's time."""
+        times = packets["time_ns"] // 1000
+        inside = (times >= self.start_us) & (times <= self.last_us) & (packets["protocol"] == self.protocol)
+        there = self._between(packets, "source", "target")
+        return packets["frame"][inside & (there | self._between(packets, "target", "source"))]
+
+    def _between(self, packets: Any, source: str, target: str) -> Any:
+        def is_at(side: str, address: tuple[int, int], port: int) -> Any:
+            at_port = (packets[f"{side}_port"] == port) | (packets["fragment"] == 2)
+            return (packets[f"{side}_high"] == address[0]) & (packets[f"{side}_low"] == address[1]) & at_port
+
+        return is_at(source, self.source, self.source_port) & is_at(target, self.target, self.target_port)
+
+
+def _find(captures: Sequence[Capture], wanted: str, settings: MeterSettings, inner: bool, sensor: str) -> FlowKey:
     meter = FlowMeter(settings)
     original = settings.mode == "cicflowmeter"
-    found: list[Any] = []
+    found: list[dict[str, Any]] = []
 
     def search(batches: Iterator[Any]) -> None:
         for records in batches:
-            ids = flow_table(records, settings.mode, sensor=sensor).arrow.column("flow_id").to_pylist()
-            found.extend(records[row].copy() for row, each in enumerate(ids) if each.startswith(wanted))
+            arrow = flow_table(records, settings.mode, sensor=sensor).arrow.select(_KEY_COLUMNS)
+            found.extend(arrow.filter(pc.starts_with(arrow.column("flow_id"), wanted)).to_pylist())
 
     for packets in read_packets(captures, StreamFacts(), inner=inner, original=original):
         search(meter.feed(packets))
@@ -62,29 +108,11 @@ def _find(captures: Sequence[Capture], wanted: str, settings: MeterSettings, inn
     if len(found) != 1:
         many = f"{len(found)} flows begin with" if found else "no flow here has"
         raise InputError(f"{many} id {wanted}; was it metered in another mode, or from another capture?")
-    return found[0]
-
-
-def _belongs(packets: Any, flow: Any) -> Any:
-    """Which packets run between the flow's endpoints, either way, within its time."""
-
-    def between(source: str, target: str) -> Any:
-        return (
-            (packets["source_low"] == flow[f"{source}_low"])
-            & (packets["source_high"] == flow[f"{source}_high"])
-            & (packets["target_low"] == flow[f"{target}_low"])
-            & (packets["target_high"] == flow[f"{target}_high"])
-            & ((packets["source_port"] == flow[f"{source}_port"]) | (packets["fragment"] == 2))
-            & ((packets["target_port"] == flow[f"{target}_port"]) | (packets["fragment"] == 2))
-        )
-
-    times = packets["time_ns"] // 1000
-    inside = (times >= flow["start_us"]) & (times <= flow["last_us"]) & (packets["protocol"] == flow["protocol"])
-    return inside & (between("source", "target") | between("target", "source"))
+    return FlowKey.of_row(found[0])
 
 
 @contextmanager
-def _pcap_writer(target: Path) -> Iterator[Any]:
+def pcap_writer(target: Path) -> Iterator[Any]:
     """A function that appends chosen frames; the file appears whole or not at all."""
     draft = target.with_name(f".{target.name}.part")
     state: dict[str, int] = {}

@@ -78,7 +78,7 @@ def _ring(interface: str, stop: Callable[[], bool], facts: LiveFacts, ring_mb: i
                             break  # all that came before the stop is read: the poll outwaited the retire time
                         yield None
                     continue
-                count = _walk_block(buffer, block * _BLOCK_BYTES, _BLOCK_BYTES, link, interface == "lo", records)
+                count = walk_block(buffer, block * _BLOCK_BYTES, _BLOCK_BYTES, link, interface == "lo", records)
                 facts.frames += count
                 if count:
                     yield Frames(buffer, records[:count])
@@ -86,6 +86,7 @@ def _ring(interface: str, stop: Callable[[], bool], facts: LiveFacts, ring_mb: i
                 block = (block + 1) % blocks
                 left -= left > 0
         finally:
+            _count_drops(tap, facts)
             del buffer, words  # numpy views would keep the ring mapped
             with suppress(BufferError):
                 ring.close()
@@ -139,7 +140,7 @@ def _u32(buffer, at):
 
 
 @nb.njit(boundscheck=False, nogil=True, cache=True)
-def _walk_block(buffer, block, size, link, incoming_only, records):
+def walk_block(buffer, block, size, link, incoming_only, records):
     """Frames of one ring block. On the loopback interface every packet comes twice; its outgoing copy is left out."""
     packets = _u32(buffer, block + 12)
     at = block + _u32(buffer, block + 16)

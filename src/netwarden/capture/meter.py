@@ -567,3 +567,6 @@ def _join_fragment(table, packet, time_us):
     elif entry.used and entry.key == key and abs(time_us - entry.time_us) <= _FRAGMENT_TTL_US:
         packet.source_port, packet.target_port = entry.source_port, entry.target_port
         table.counts[JOINED] += 1
+
+
+METER_KERNELS = (_meter, _expire_all, _drain)  # those that Python calls

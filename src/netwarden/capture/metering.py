@@ -1,17 +1,27 @@
-"""Captures to flow tables, in one streaming pass of bounded memory."""
+"""Captures and live traffic to flow tables, in one streaming pass of bounded memory."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from netwarden.capture.context import context, empty_tables
+from netwarden.capture.live import LiveFacts, live_frames
 from netwarden.capture.meter import FlowMeter, MeterSettings
-from netwarden.capture.stream import Capture, StreamFacts, read_packets
+from netwarden.capture.recent import RecentPackets
+from netwarden.capture.records import FLOW
+from netwarden.capture.stream import Capture, Decoder, StreamFacts, read_packets
 from netwarden.capture.tables import flow_table
 from netwarden.flows.table import FlowTable
+
+_PROMPT_S = 1.0  # ended flows are handed out at least this often in live traffic
+_IN_FLIGHT_NS = 1_000_000_000  # packets this old may still wait in the kernel's ring
+_REPORTED = ("late", "evicted", "single_packet", "after_fin", "not_ipv4", "fragments_joined")
 
 
 @dataclass
@@ -22,17 +32,24 @@ class MeterReport:
     packets: int = 0
     flows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    dropped: int | None = None  # by the kernel, in live traffic
+    seconds: float = 0.0
 
     def __str__(self) -> str:
         skipped = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.stream.skipped.items())) or "none"
         lines = [
             f"{self.stream.frames:,} frames ({self.stream.bytes:,} bytes), {self.packets:,} packets, "
-            f"{self.flows:,} flows",
+            f"{self.flows:,} flows in {self.seconds:.1f} s ({self.packets / max(self.seconds, 1e-9):,.0f} packets/s)",
             f"skipped: {skipped}",
         ]
+        if self.dropped is not None:
+            lines.append(f"dropped by the kernel: {self.dropped:,}")
         lines += [f"{name.replace('_', ' ')}: {count:,}" for name, count in sorted(self.counts.items()) if count]
         lines += [f"{name}: {what}" for name, what in self.stream.cut.items()]
         return "\n".join(lines)
+
+
+Progress = Callable[[MeterReport], None]
 
 
 def meter_captures(
@@ -42,30 +59,84 @@ def meter_captures(
     inner: bool = False,
     sensor: str = "",
     report: MeterReport | None = None,
-    progress: Callable[[MeterReport], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[FlowTable]:
     """Flow tables of captures, in order of the flows' ends. Context columns come in `corrected` mode only.
 
     Raises InputError where a capture cannot be read.
     """
-    report = MeterReport() if report is None else report
-    original = settings.mode == "cicflowmeter"
-    meter, around = FlowMeter(settings), None if original else empty_tables()
-
-    def tables(batches: Iterator[Any]) -> Iterator[FlowTable]:
-        for records in batches:
-            report.flows += len(records)
-            yield flow_table(
-                records, settings.mode, sensor=sensor, context=None if around is None else context(around, records)
-            )
-
-    for packets in read_packets(captures, report.stream, inner=inner, original=original):
-        report.packets += len(packets)
-        yield from tables(meter.feed(packets))
+    run = _Run(settings, sensor, MeterReport() if report is None else report)
+    for packets in read_packets(captures, run.report.stream, inner=inner, original=run.original):
+        yield from run.tables(run.meter.feed(packets))
+        run.count(packets)
         if progress is not None:
-            progress(report)
-    yield from tables(meter.flush())
-    report.counts.update({name: count for name, count in meter.counts.items() if name in _REPORTED})
+            progress(run.report)
+    yield from run.tables(run.meter.flush())
+    run.close()
 
 
-_REPORTED = ("late", "evicted", "single_packet", "after_fin", "not_ipv4", "fragments_joined")
+def meter_live(
+    interface: str,
+    settings: MeterSettings,
+    stop: Callable[[], bool],
+    *,
+    inner: bool = False,
+    sensor: str = "",
+    report: MeterReport | None = None,
+    progress: Progress | None = None,
+    recent: RecentPackets | None = None,
+) -> Iterator[FlowTable]:
+    """Flow tables of an interface until `stop` says so, then of the flows still open; the values are those that
+    metering a capture of the same packets gives. `recent` is kept filled with the latest packets.
+
+    Raises InputError where the interface cannot be captured.
+    """
+    run = _Run(settings, sensor, MeterReport() if report is None else report)
+    decoder, facts, handed_out_s = Decoder(inner=inner, original=run.original), LiveFacts(), time.monotonic()
+    for frames in live_frames(interface, stop, facts):
+        if frames is None:
+            yield from run.tables(run.meter.advance(time.time_ns() - _IN_FLIGHT_NS))
+        else:
+            packets = decoder(frames)
+            yield from run.tables(run.meter.feed(packets))
+            run.count(packets)
+            run.report.stream.bytes += int(frames.records["captured"].sum())
+            if recent is not None:
+                recent.keep(frames)
+        if time.monotonic() - handed_out_s > _PROMPT_S:
+            yield from run.tables(run.meter.ended())
+            handed_out_s = time.monotonic()
+        run.report.stream.frames, run.report.dropped = facts.frames, facts.dropped
+        if progress is not None:
+            progress(run.report)
+    yield from run.tables(run.meter.flush())
+    run.report.stream.skipped, run.report.dropped = decoder.skipped, facts.dropped
+    run.close()
+
+
+def no_flows(settings: MeterSettings) -> FlowTable:
+    """A table of no flows with the columns that metering gives."""
+    return next(_Run(settings, "", MeterReport()).tables(iter((np.empty(0, FLOW),))))
+
+
+class _Run:
+    """A meter, the context of what it saw, and the report of both."""
+
+    def __init__(self, settings: MeterSettings, sensor: str, report: MeterReport) -> None:
+        self.report, self.meter, self.original = report, FlowMeter(settings), settings.mode == "cicflowmeter"
+        self._settings, self._sensor, self._began_s = settings, sensor, time.perf_counter()
+        self._around = None if self.original else empty_tables()
+
+    def tables(self, batches: Iterator[Any]) -> Iterator[FlowTable]:
+        for records in batches:
+            self.report.flows += len(records)
+            around = None if self._around is None else context(self._around, records)
+            yield flow_table(records, self._settings.mode, sensor=self._sensor, context=around)
+
+    def count(self, packets: Any) -> None:
+        self.report.packets += len(packets)
+        self.report.seconds = time.perf_counter() - self._began_s
+
+    def close(self) -> None:
+        self.report.seconds = time.perf_counter() - self._began_s
+        self.report.counts.update({name: n for name, n in self.meter.counts.items() if name in _REPORTED})

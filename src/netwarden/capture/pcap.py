@@ -128,7 +128,7 @@ def _pcap(window: _Window, facts: CaptureFacts, order: str, unit_ns: int) -> Ite
     window.start += 24
     records = np.empty(_BATCH_FRAMES, RECORD)
     while True:
-        taken, count, fault = _walk_pcap(window.data, window.start, window.end, order == "big", unit_ns, link, records)
+        taken, count, fault = walk_pcap(window.data, window.start, window.end, order == "big", unit_ns, link, records)
         if count:
             facts.frames += count
             facts.bytes += int(records["captured"][:count].sum())
@@ -154,7 +154,7 @@ def _word(buffer, at, big):
 
 
 @nb.njit(boundscheck=False, nogil=True, cache=True)
-def _walk_pcap(buffer, at, end, big, unit_ns, link, records):
+def walk_pcap(buffer, at, end, big, unit_ns, link, records):
     """(offset of the first frame not taken, frames taken, 1 where a length is impossible)."""
     count = 0
     while count < len(records) and at + 16 <= end:
@@ -193,7 +193,7 @@ def _pcapng(window: _Window, facts: CaptureFacts) -> Iterator[Frames]:
     section = _Section()
     records = np.empty(_BATCH_FRAMES, RECORD)
     while True:
-        taken, count, why = _walk_pcapng(
+        taken, count, why = walk_pcapng(
             window.data, window.start, window.end, section.big, section.interfaces, section.count, records
         )
         if count:
@@ -211,7 +211,7 @@ def _pcapng(window: _Window, facts: CaptureFacts) -> Iterator[Frames]:
 
 
 @nb.njit(boundscheck=False, nogil=True, cache=True)
-def _walk_pcapng(buffer, at, end, big, interfaces, known, records):
+def walk_pcapng(buffer, at, end, big, interfaces, known, records):
     """(offset of the first block not taken, frames taken, why it stopped). Section and interface blocks stop it."""
     count = 0
     while at + 12 <= end:

@@ -78,9 +78,9 @@ def _one(capture: Capture, decoder: Decoder, facts: StreamFacts) -> Iterator[Any
     of_file = CaptureFacts(str(getattr(capture, "name", capture)))
     for frames in read_capture(capture, of_file):
         _check_links(frames, of_file.name)
+        facts.frames += len(frames.records)
+        facts.bytes += int(frames.records["captured"].sum())
         yield decoder(frames)
-    facts.frames += of_file.frames
-    facts.bytes += of_file.bytes
     if of_file.cut:
         facts.cut[of_file.name] = of_file.cut
 

@@ -223,4 +223,5 @@ def _dvc(settings: Settings, *arguments: str) -> str:
         text=True,
         check=False,
     )
-    return (run.stderr.strip() or run.stdout.strip()).splitlines()[-1] if run.returncode else ""
+    said = (run.stderr.strip() or run.stdout.strip()).splitlines()
+    return (said[-1] if said else f"dvc ended with {run.returncode} and said nothing") if run.returncode else ""

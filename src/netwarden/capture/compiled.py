@@ -1,0 +1,84 @@
+"""Compiling the meter's kernels ahead of their first use. Numba keeps the result on disk (NUMBA_CACHE_DIR)."""
+
+from __future__ import annotations
+
+import io
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netwarden.capture.context import observe
+from netwarden.capture.decode import decode
+from netwarden.capture.live import walk_block
+from netwarden.capture.meter import METER_KERNELS, FlowMeter, MeterSettings, cicflowmeter_settings
+from netwarden.capture.metering import meter_captures
+from netwarden.capture.pcap import walk_pcap, walk_pcapng
+from netwarden.capture.records import RECORD
+
+_KERNELS = (*METER_KERNELS, decode, observe, walk_pcap, walk_pcapng, walk_block)
+NOTICE = (
+    "First use of the flow meter: compiling its packet loops for this processor, half a minute to a minute, once; "
+    "later runs load them from the cache."
+)
+
+
+def is_cold() -> bool:
+    """Whether the next use compiles: the cache lacks a kernel, or has it from before the newest of our sources.
+
+    Numba itself looks at a kernel's own file only, not at the files of what it calls.
+    """
+    newest = max(path.stat().st_mtime for path in Path(__file__).parent.glob("*.py"))
+    return any(not index or min(path.stat().st_mtime for path in index) < newest for index in map(_index, _KERNELS))
+
+
+def ready(announce: Callable[[str], None]) -> None:
+    """Compile what is not compiled, saying so first."""
+    if is_cold():
+        announce(NOTICE)
+        compile_kernels()
+
+
+def compile_kernels() -> float:
+    """Compile (or load) every kernel by metering a made-up capture each way; returns the seconds it took."""
+    began_s = time.perf_counter()
+    if is_cold():
+        for kernel in _KERNELS:
+            for path in _index(kernel):
+                path.unlink(missing_ok=True)
+    for data in (_pcap(), _pcapng()):
+        for settings in (MeterSettings(max_flows=4), cicflowmeter_settings(max_flows=4)):
+            for _ in meter_captures([io.BytesIO(data)], settings):
+                pass
+    list(FlowMeter(MeterSettings(max_flows=4)).advance(0))
+    walk_block(np.zeros(128, np.uint8), 0, 128, 1, False, np.empty(1, RECORD))
+    return time.perf_counter() - began_s
+
+
+def _index(kernel: Any) -> list[Path]:
+    """Numba's index files of a kernel; none before it was first compiled."""
+    name = f"{kernel.__module__.rpartition('.')[2]}.{kernel.__name__}"
+    return list(Path(kernel.stats.cache_path).glob(f"{name}-*.nbi"))
+
+
+def _pcap() -> bytes:
+    frame = _frame()
+    head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    return head + struct.pack("<IIII", 1, 0, len(frame), len(frame)) + frame
+
+
+def _pcapng() -> bytes:
+    frame = _frame()
+    section = struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
+    interface = struct.pack("<IIHHII", 1, 20, 1, 0, 0, 20)
+    packet = struct.pack("<IIIIIII", 6, 32 + len(frame), 0, 0, 0, len(frame), len(frame)) + frame
+    return section + interface + packet + struct.pack("<I", 32 + len(frame))
+
+
+def _frame() -> bytes:
+    """A UDP datagram of 2 bytes over IPv4 and Ethernet, 44 bytes in all."""
+    network = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 30, 0, 0, 64, 17, 0, b"\x0a\0\0\x01", b"\x0a\0\0\x02")
+    return b"\x02" * 12 + b"\x08\0" + network + struct.pack("!HHHH", 1024, 53, 10, 0) + b"xx"

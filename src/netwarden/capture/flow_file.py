@@ -1,0 +1,80 @@
+"""Flow tables into a file, or as JSON lines on standard output; the progress of it on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from netwarden.capture.meter import MeterSettings
+from netwarden.capture.metering import MeterReport, Progress, no_flows
+from netwarden.capture.output import as_cicflowmeter
+from netwarden.errors import ConfigError, InputError
+from netwarden.flows.table import FlowTable
+from netwarden.flows.writing import FORMATS, drafts, table_writer, write_lines
+
+NAMES = ("netwarden", "cicflowmeter")
+
+
+def check_output(target: str, names: str, captures: Sequence[str]) -> None:
+    """Raise what is wrong with an output before anything is metered."""
+    if names not in NAMES:
+        raise ConfigError(f"no column names {names!r}; known: {', '.join(NAMES)}")
+    if target == "-":
+        return
+    path = Path(target)
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"{path.name}: flows are written as {', '.join(FORMATS)}; choose one of these endings, or -")
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} is not there; create it first")
+    if path.exists() and any(Path(capture).exists() and path.samefile(capture) for capture in captures):
+        raise InputError(f"{target} is one of the captures; choose another name for the flows")
+
+
+def write_flows(tables: Iterator[FlowTable], target: str, settings: MeterSettings, *, names: str = "netwarden") -> None:
+    """Write all tables. A file appears when the last is written; `-` writes JSON lines as the flows come.
+
+    `names="cicflowmeter"` gives the original tool's columns, order and time format.
+    """
+    render: Callable[[FlowTable], Any] = as_cicflowmeter if names == "cicflowmeter" else lambda table: table.arrow
+    if target == "-":
+        for table in tables:
+            write_lines(sys.stdout, render(table))
+            sys.stdout.flush()
+        return
+    path = Path(target)
+    schema, plain = render(no_flows(settings)).schema, names == "cicflowmeter"
+    with drafts(path) as (draft,), table_writer(draft, path.suffix, schema, plain_csv=plain) as write:
+        for table in tables:
+            write(render(table))
+
+
+@contextmanager
+def meter_progress(captures: Sequence[str]) -> Iterator[Progress]:
+    """A progress callback; draws a bar where standard error is a terminal, of unknown length for pipes and live."""
+    from rich.console import Console  # noqa: PLC0415 - only where a person may be watching
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.fields[packets]:,} packets, {task.fields[flows]:,} flows"), BarColumn())
+    with Bar(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("metering", total=_size(captures), packets=0, flows=0)
+
+        def show(report: MeterReport) -> None:
+            done = report.stream.bytes + _RECORD_BYTES * report.stream.frames
+            bar.update(task, completed=done, packets=report.packets, flows=report.flows)
+
+        yield show
+
+
+_RECORD_BYTES = 16  # of header before each frame of a pcap
+
+
+def _size(captures: Sequence[str]) -> int | None:
+    """Bytes to be read, where that is known beforehand."""
+    paths = [Path(capture) for capture in captures]
+    plain = all(path.suffix in (".pcap", ".cap", ".pcapng") and path.is_file() for path in paths)
+    return sum(path.stat().st_size for path in paths) if paths and plain else None

@@ -1,0 +1,132 @@
+"""The commands of `netwarden meter`. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from netwarden.capture.meter import MeterSettings
+
+
+class _RunByDefault(TyperGroup):
+    """`meter FILES…` and `meter --interface IF` mean `meter run …`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in {*self.commands, "--help"}:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+meter = typer.Typer(
+    cls=_RunByDefault, no_args_is_help=True, help="Packets to flows: `meter FILES… -o flows.parquet` is short for run."
+)
+
+_Mode = Annotated[str, typer.Option(help="corrected, or cicflowmeter: the original's semantics with its defects")]
+_Inner = Annotated[bool, typer.Option("--inner", help="Meter what tunnels carry")]
+_Idle = Annotated[float, typer.Option(help="Seconds of silence that end a flow")]
+_Active = Annotated[
+    float | None, typer.Option(help="Seconds after which a flow is split; default 1800, in mode cicflowmeter 120")
+]
+_MostFlows = Annotated[int, typer.Option(help="Flows held at once; beyond it the longest silent one ends")]
+_Sensor = Annotated[str, typer.Option(help="Name of the sensor; part of each flow id")]
+
+
+@meter.command()
+def run(
+    files: Annotated[list[str] | None, typer.Argument(help="Captures, merged by time; - is standard input")] = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help=".parquet, .csv or .jsonl file; - writes JSON lines as flows come")
+    ] = "-",
+    interface: Annotated[str, typer.Option(help="Meter this interface until interrupted")] = "",
+    mode: _Mode = "corrected",
+    inner: _Inner = False,
+    names: Annotated[str, typer.Option(help="netwarden, or cicflowmeter: its header, order and times")] = "netwarden",
+    idle_timeout: _Idle = 120.0,
+    active_timeout: _Active = None,
+    max_flows: _MostFlows = 131_072,
+    interim: Annotated[float, typer.Option(help="Also report flows still open this many seconds apart")] = 0.0,
+    sensor: _Sensor = "",
+) -> None:
+    """Meter captures, or an interface, into a file of flows (the word `run` may be left out)."""
+    from netwarden.capture.compiled import ready
+    from netwarden.capture.flow_file import check_output, meter_progress, write_flows
+    from netwarden.capture.metering import MeterReport, meter_captures, meter_live
+    from netwarden.errors import ConfigError
+
+    captures = files or []
+    if bool(captures) == bool(interface):
+        raise ConfigError("give either captures or --interface")
+    check_output(output, names, captures)
+    settings = _settings(mode, idle_timeout, active_timeout, max_flows, interim)
+    ready(_say)
+    report = MeterReport()
+    with meter_progress(captures) as progress:
+        if interface:
+            tables = meter_live(
+                interface, settings, _interrupted(), inner=inner, sensor=sensor, report=report, progress=progress
+            )
+        else:
+            tables = meter_captures(captures, settings, inner=inner, sensor=sensor, report=report, progress=progress)
+        write_flows(tables, output, settings, names=names)
+    _say(str(report))
+
+
+@meter.command()
+def extract(
+    captures: Annotated[list[str], typer.Argument(help="The captures that were metered")],
+    flow: Annotated[str, typer.Option(help="Flow id, or a unique beginning of it")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="pcap to write")],
+    mode: _Mode = "corrected",
+    inner: _Inner = False,
+    idle_timeout: _Idle = 120.0,
+    active_timeout: _Active = None,
+    max_flows: _MostFlows = 131_072,
+    sensor: _Sensor = "",
+) -> None:
+    """Write the packets behind one flow; metering options must be those that the flow was metered with."""
+    from netwarden.capture.compiled import ready
+    from netwarden.capture.extract import extract_flow
+
+    settings = _settings(mode, idle_timeout, active_timeout, max_flows)
+    ready(_say)
+    packets = extract_flow(captures, flow, output, settings, inner=inner, sensor=sensor)
+    print(f"{packets:,} packets of flow {flow} in {output}")
+
+
+@meter.command("compile")
+def compile_ahead() -> None:
+    """Compile the packet loops now rather than at first use."""
+    from netwarden.capture.compiled import compile_kernels
+
+    print(f"flow meter compiled in {compile_kernels():.1f} s")
+
+
+def _settings(
+    mode: str, idle_timeout: float, active_timeout: float | None, max_flows: int, interim: float = 0.0
+) -> MeterSettings:
+    from netwarden.capture.meter import MeterSettings, cicflowmeter_settings
+
+    make = cicflowmeter_settings if mode == "cicflowmeter" else MeterSettings
+    changes: dict[str, Any] = (
+        {"mode": mode} if active_timeout is None else {"mode": mode, "active_timeout_s": active_timeout}
+    )
+    return make(idle_timeout_s=idle_timeout, max_flows=max_flows, interim_s=interim, **changes)
+
+
+def _interrupted() -> Any:
+    """A function that says whether SIGINT or SIGTERM has come, which then no longer end the process themselves."""
+    received: list[int] = []
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda number, _: received.append(number))
+    return lambda: bool(received)
+
+
+def _say(text: str) -> None:
+    """To standard error: standard output may carry flows."""
+    print(text, file=sys.stderr)
