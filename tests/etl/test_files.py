@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyarrow import feather
 
@@ -106,6 +106,7 @@ LINES = st.lists(st.one_of(st.just("3,tcp,ok"), st.text(alphabet='013,,,"" ;.-a\
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LINES)
+@example(["\r\r", "3,tcp,ok\r"])  # line ends that were converted twice
 def test_every_line_is_a_row_or_a_rejected_one_whatever_it_holds(tmp_path, lines):
     path = _write(tmp_path, "packets,proto,truth\n" + "".join(f"{line}\n" for line in lines))
     rows, numbers, faults = _read(path, batch_rows=5)
@@ -196,7 +197,7 @@ def test_unsw_nb15_is_the_same_with_and_without_its_header(tmp_path):
 
 
 def test_a_file_without_header_and_of_another_width_is_refused_with_both_widths(tmp_path):
-    with pytest.raises(SchemaError, match=r"flows.csv has no header line and 4 columns, where schema small has 3"):
+    with pytest.raises(SchemaError, match=r"flows.csv has 4 columns, where schema small, whose files have no header line, has 3"):
         _read(_write(tmp_path, "3,tcp,ok,1\n"), BARE)
 
 

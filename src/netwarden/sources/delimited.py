@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ from netwarden.sources.json_lines import SAMPLE_LINES, field_names, is_json, par
 _CHUNK_BYTES = 1 << 20
 _LONGEST_LINE_BYTES = 1 << 24
 _ZEEK = "#separator"
+_LINE_END = re.compile("\r+\n")
 _ZEEK_GAP = "   "  # IoT-23 sets its label columns apart by three blanks instead of a tab
 _SAMPLE_LINES = 50
 
@@ -291,7 +293,9 @@ def _records_only(
     """Text without blank lines, comments and header lines; line numbers of what is left; header lines dropped."""
     if layout.gap:
         text = text.replace(_ZEEK_GAP, "\t")
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", " ")  # inside a line it is no line end
+    text = text.removeprefix("\ufeff")
+    if "\r" in text:  # one or more before a line's end belong to it; inside a line it is no line end
+        text = _LINE_END.sub("\n", text).replace("\r", " ")
     # One column called `attack` may well hold the value `attack`: there only the first line is a header.
     header = layout.header.rstrip() if header_due or len(layout.names) > 1 else ""
     suspect = text.startswith("\n") or "\n\n" in text
