@@ -118,8 +118,9 @@ def answer_json(facts: dict[str, Any], tables: Iterator[Any], rejected: list[dic
     first = True
     for table in tables:
         text = ",\n".join(json.dumps(row, default=lambda at: at.isoformat()) for row in table.to_pylist())
-        yield (text if first else ",\n" + text).encode()
-        first = first and not text
+        if text:
+            yield (text if first else ",\n" + text).encode()
+            first = False
     yield b'], "rejections": ' + json.dumps(rejected).encode() + b"}\n"
 
 
