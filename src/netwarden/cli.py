@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -140,15 +141,16 @@ def bundle_verify(folder: Path) -> None:
 
 
 @models.command("list")
-def models_list(schema: Annotated[str, typer.Option(help="Only this schema's")] = "") -> None:
+def models_list(
+    schema: Annotated[str, typer.Option(help="Only this schema's")] = "",
+    history: Annotated[bool, typer.Option("--history", help="Who changed what, when and why, instead")] = False,
+) -> None:
     """Show bundles, newest first; the champion of each schema is marked."""
     from netwarden.sources.connect import open_registry
+    from netwarden.sources.registry_text import describe_bundles, describe_history
 
-    registry = open_registry(_settings())
-    for entry in registry.entries(schema or None):
-        champion = registry.champion(entry.schema_id)
-        mark = "champion " if champion and champion.bundle_id == entry.bundle_id else "challenger"
-        print(f"{mark:10} {entry.bundle_id} {entry.schema_id} {entry.registered_at:%Y-%m-%d %H:%M} {entry.validation}")
+    with closing(open_registry(_settings())) as registry:
+        print((describe_history if history else describe_bundles)(registry, schema))
 
 
 @models.command("promote")
@@ -157,7 +159,9 @@ def models_promote(bundle_id: str, reason: Annotated[str, typer.Option(help="Kep
     from netwarden.sources.connect import open_registry
 
     settings = _settings()
-    _mirror(settings, open_registry(settings).promote(bundle_id, who=_user(), why=reason))
+    with closing(open_registry(settings)) as registry:
+        entry = registry.promote(bundle_id, who=_user(), why=reason)
+    _mirror(settings, entry)
 
 
 @models.command("rollback")
@@ -166,7 +170,9 @@ def models_rollback(schema: str, reason: Annotated[str, typer.Option(help="Kept 
     from netwarden.sources.connect import open_registry
 
     settings = _settings()
-    _mirror(settings, open_registry(settings).rollback(schema, who=_user(), why=reason))
+    with closing(open_registry(settings)) as registry:
+        entry = registry.rollback(schema, who=_user(), why=reason)
+    _mirror(settings, entry)
 
 
 def _mirror(settings: Settings, entry: BundleEntry) -> None:
