@@ -69,7 +69,7 @@ def test_a_capture_is_known_by_content_whatever_it_is_called(many, tmp_path, pac
     batches = list(read_flows(path, OWN))
     assert sum(len(batch.table) for batch in batches) == 40
     assert batches[-1].position == 1.0
-    assert any("240 are packets of 40 flows" in note for note in batches[-1].notes)
+    assert any("held 240 packets of 40 flows" in note for note in batches[-1].notes)
 
 
 def test_rows_count_flows_and_flows_equal_those_of_the_meter(many):
@@ -111,7 +111,7 @@ def test_batch_scores_a_capture_with_its_endpoints(many, tmp_path, bundles, sche
     assert len(rows) == report.rows >= 40
     assert {"10.0.0.1", "10.0.0.2"} >= {row["src_ip"] for row in rows}
     assert all(row["started_at"] and row["community_id"].startswith("1:") and row["verdict"] for row in rows)
-    assert "240 are packets" in str(report)
+    assert "held 240 packets" in str(report)
 
 
 def test_a_bundle_of_another_schema_refuses_a_capture_in_one_sentence(many):

@@ -43,7 +43,7 @@ def test_a_capture_comes_back_as_flows_with_endpoints_time_and_verdict(portal, s
     assert (flow["src_ip"], flow["src_port"], flow["dst_ip"], flow["dst_port"]) == ("10.0.0.1", 5005, "10.0.0.2", 80)
     assert flow["protocol"] == 6 and flow["started_at"].startswith("2020-09-13T12:26:40")
     assert flow["verdict"] in {"benign", "known_attack", "novel"}
-    assert answer["notes"] == ["4 frames, of which 4 are packets of 1 flows"]
+    assert answer["notes"] == ["4 frames held 4 packets of 1 flows"]
 
 
 def test_a_real_capture_shows_its_flows_on_a_page(portal):

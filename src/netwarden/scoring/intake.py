@@ -168,10 +168,20 @@ def _read_capture(path: Path, schema: FlowSchema, published: bool) -> Iterator[F
     yield FlowBatch(empty_table(schema), np.arange(0), [], 1.0, notes)
 
 
+_COUNTED = {
+    "after_fin": "packets after a second FIN left out, as the original does",
+    "evicted": "flows ended early, to make room",
+    "fragments_joined": "later fragments joined to their flows",
+    "late": "packets before the time of one before them",
+    "not_ipv4": "packets of IPv6 left out, as the original does",
+    "single_packet": "flows of one packet left out, as the original does",
+}
+
+
 def _notes(report: MeterReport) -> Iterator[str]:
-    yield f"{report.stream.frames:,} frames, of which {report.packets:,} are packets of {report.flows:,} flows"
+    yield f"{report.stream.frames:,} frames held {report.packets:,} packets of {report.flows:,} flows"
     yield from (f"{frames:,} frames skipped: {reason}" for reason, frames in sorted(report.stream.skipped.items()))
-    yield from (f"{name.replace('_', ' ')}: {count:,}" for name, count in sorted(report.counts.items()) if count)
+    yield from (f"{count:,} {_COUNTED.get(name, name)}" for name, count in sorted(report.counts.items()) if count)
     yield from (f"{name} is cut: {what}" for name, what in report.stream.cut.items())
 
 
