@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netwarden import __version__, logs
+from netwarden.cli_meter import meter
 from netwarden.errors import NetwardenError
 from netwarden.settings import Settings, load_settings
 
@@ -30,6 +31,7 @@ for name, group in (
     ("bundle", bundle),
     ("track", track),
     ("dagshub", dagshub),
+    ("meter", meter),
 ):
     app.add_typer(group, name=name)
 

@@ -20,7 +20,9 @@ def as_cicflowmeter(table: FlowTable) -> Any:
     columns = {theirs: arrow.column(ours) for ours, theirs in CICFLOWMETER_NAMES.items() if ours != "label"}
     parts = [columns[name].cast(pa.string()) for name in ("Src IP", "Dst IP", "Src Port", "Dst Port", "Protocol")]
     columns["Flow ID"] = pc.binary_join_element_wise(*parts, "-")
-    columns["Timestamp"] = pc.strftime(columns["Timestamp"].cast(pa.timestamp("s", tz="UTC")), format=_TIME_FORMAT)
+    columns["Timestamp"] = pc.strftime(
+        columns["Timestamp"].cast(pa.timestamp("s", tz="UTC"), safe=False), format=_TIME_FORMAT
+    )
     for window in ("FWD Init Win Bytes", "Bwd Init Win Bytes"):
         columns[window] = columns[window].fill_null(-1)
     some = pc.greater(pc.add(arrow.column("fwd_bytes"), arrow.column("bwd_bytes")), 0)

@@ -6,8 +6,9 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
@@ -34,9 +35,19 @@ def drafts(*targets: Path) -> Iterator[tuple[Path, ...]]:
             draft.unlink(missing_ok=True)
 
 
-def table_writer(path: Path, suffix: str, schema: Any) -> AbstractContextManager[Write]:
-    """A function that appends Arrow tables of `schema` to a file, in the format of `suffix` (see FORMATS)."""
+def table_writer(path: Path, suffix: str, schema: Any, *, plain_csv: bool = False) -> AbstractContextManager[Write]:
+    """A function that appends Arrow tables of `schema` to a file, in the format of `suffix` (see FORMATS).
+
+    `plain_csv`: CSV without any quotes, as some programs write and read it.
+    """
+    if plain_csv and suffix.lower() == ".csv":
+        return _csv_writer(path, schema, pacsv.WriteOptions(quoting_style="none", quoting_header="none"))
     return _WRITERS[suffix.lower()](path, schema)
+
+
+def write_lines(file: TextIO, table: Any) -> None:
+    """Append the rows of an Arrow table as JSON lines, times in ISO 8601."""
+    file.writelines(json.dumps(row, default=lambda at: at.isoformat()) + "\n" for row in table.to_pylist())
 
 
 @contextmanager
@@ -46,19 +57,15 @@ def _parquet_writer(path: Path, schema: Any) -> Iterator[Write]:
 
 
 @contextmanager
-def _csv_writer(path: Path, schema: Any) -> Iterator[Write]:
-    with pacsv.CSVWriter(path, schema) as writer:
+def _csv_writer(path: Path, schema: Any, options: Any = None) -> Iterator[Write]:
+    with pacsv.CSVWriter(path, schema, write_options=options) as writer:
         yield writer.write_table
 
 
 @contextmanager
 def _lines_writer(path: Path, schema: Any) -> Iterator[Write]:  # noqa: ARG001 - as the others
     with path.open("w", encoding="utf-8") as file:
-
-        def write(table: Any) -> None:
-            file.writelines(json.dumps(row, default=lambda at: at.isoformat()) + "\n" for row in table.to_pylist())
-
-        yield write
+        yield partial(write_lines, file)
 
 
 _WRITERS = {".parquet": _parquet_writer, ".csv": _csv_writer, ".jsonl": _lines_writer}
