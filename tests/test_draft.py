@@ -273,6 +273,13 @@ def test_a_schema_is_never_overwritten(settings, tmp_path):
         draft_schema(settings, file, label="Verdict")
 
 
+def test_a_schema_for_a_folder_that_is_not_there_is_refused(settings, tmp_path):
+    with pytest.raises(InputError, match=r"nowhere/mine\.yaml cannot be written: there is no folder"):
+        draft_schema(
+            settings, written(tmp_path, sessions(100)), label="Verdict", output=tmp_path / "nowhere" / "mine.yaml"
+        )
+
+
 def test_a_file_that_cannot_be_drafted_is_refused_with_the_reason(settings, tmp_path):
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "header.csv").write_text("a,b,label\n")

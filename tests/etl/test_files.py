@@ -197,7 +197,7 @@ def test_unsw_nb15_is_the_same_with_and_without_its_header(tmp_path):
 
 
 def test_a_file_without_header_and_of_another_width_is_refused_with_both_widths(tmp_path):
-    with pytest.raises(SchemaError, match=r"flows.csv has 4 columns, where schema small, whose files have no header line, has 3"):
+    with pytest.raises(SchemaError, match=r"has 4 columns, where schema small, whose files have no header line, has 3"):
         _read(_write(tmp_path, "3,tcp,ok,1\n"), BARE)
 
 

@@ -42,15 +42,16 @@ def _rows(settings):
 
 @pytest.mark.slow
 def test_killed_at_random_moments_and_started_again_it_stores_every_row_once(settings, nsl_slice, nsl_lines):
-    # Small transactions, so that most kills fall between or into them.
+    # Transactions of two rows: kills fall between or into them, and a load takes far longer than a look at the store.
     (settings.workspace / "config").mkdir()
-    (settings.workspace / "config" / "netwarden.yaml").write_text("etl: {batch_rows: 16}\n")
+    (settings.workspace / "config" / "netwarden.yaml").write_text("etl: {batch_rows: 2}\n")
     total = len(nsl_lines["train"]) + len(nsl_lines["test"])
     draw = random.Random(7)
     held = 0
-    for kill in range(1, 5):
+    for _ in range(4):
         process = _start(settings)
-        while process.poll() is None and _rows(settings) < total * kill / 6:
+        # Some rows past those of the run before: however late this process looks, most of the load is still to come.
+        while process.poll() is None and _rows(settings) < held + total // 12:
             time.sleep(draw.uniform(0, 0.01))
         process.send_signal(signal.SIGKILL)
         process.communicate()

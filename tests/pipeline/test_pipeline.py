@@ -1,6 +1,8 @@
 """From a loaded store to a registered bundle by `dvc repro`, on a slice of NSL-KDD."""
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -154,6 +156,20 @@ def test_an_emptied_state_folder_is_registered_to_again(copied, monkeypatch, tmp
     told = run_pipeline(settings)
     assert "first bundle" in told
     assert (settings.bundles_dir / receipt_of(copied)["bundle_id"] / "bundle.json").exists()
+
+
+def test_a_stage_run_alone_says_what_is_missing_or_misconfigured_in_one_line(tmp_path):
+    workspace = make_workspace(tmp_path / "new")
+    command = [sys.executable, "-m", "netwarden.stages.validate"]
+    for environ, fault in (
+        ({}, "validate: NotFoundError: .*ingest/schema.json is missing; the stage that makes it has not run"),
+        ({"NETWARDEN_PORT": "abc"}, r"validate: ConfigError: .*'portal\.port'"),
+    ):
+        run = subprocess.run(
+            command, cwd=workspace, env=os.environ | environ, capture_output=True, text=True, check=False
+        )
+        assert run.returncode == 1
+        assert re.fullmatch(fault + ".*\n", run.stderr), run.stderr
 
 
 def test_a_second_run_at_the_same_time_is_told_so(copied):

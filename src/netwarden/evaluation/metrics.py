@@ -40,8 +40,8 @@ class Outcome:
         return replace(self, **picked)
 
 
-def measure(outcome: Outcome, seen: frozenset[str], budget: float, flows_per_day: int) -> dict[str, Any]:
-    """Every figure of one set of rows, ready for JSON; null where its rows are missing.
+def measure(outcome: Outcome, seen: frozenset[str], budget: float, flows_per_day: int | None = None) -> dict[str, Any]:
+    """Every figure of one set of rows, ready for JSON; null where its rows, or the flows of a day, are missing.
 
     `seen` holds the attack names of training; recall is given for them and for all others apart.
     """
@@ -55,7 +55,7 @@ def measure(outcome: Outcome, seen: frozenset[str], budget: float, flows_per_day
         **_ranking_figures(attack, outcome.scores),
         "false_positive_budget": budget,
         "false_positive_rate": rate,
-        "false_alerts_per_day": None if rate is None else round(rate * flows_per_day),
+        "false_alerts_per_day": None if rate is None or flows_per_day is None else round(rate * flows_per_day),
         "family_macro_f1": float(sk.f1_score(outcome.families, outcome.predicted, average="macro", zero_division=0)),
         "family_recall": _recall_by_family(outcome),
         **_recall_by_novelty(outcome, seen),

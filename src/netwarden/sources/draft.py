@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from netwarden.errors import SchemaError
+from netwarden.errors import InputError, SchemaError
 from netwarden.flows.labels import Families, load_families
 from netwarden.flows.schema import RESERVED, FileFormat, FlowSchema, fold_name
 from netwarden.settings import Settings
@@ -47,7 +47,8 @@ class Draft:
         checks = "".join(f"  check: {check}\n" for check in self.checks)
         return (
             f"{self.path}: {len(self.schema.columns)} columns ({counts})\n{checks}"
-            f"next: python ETL.py FILE --dataset {self.schema.id} --schema {self.schema.id}"
+            f"next: python ETL.py FILE --dataset {self.schema.id} --schema {self.schema.id}\n"
+            f'then: "dataset": "{self.schema.id}" in the section ingest of params.json, and python main.py'
         )
 
 
@@ -72,10 +73,13 @@ def draft_schema(settings: Settings, file: Path, *, label: str, output: Path | N
     """Schema written for a file with a label column, good enough to train on after a glance.
 
     It goes to `output`, by default schema/NAME.yaml; an existing file is never overwritten.
-    Raises SchemaError where the label column is not there, tells nothing, or the target exists.
+    Raises SchemaError where the label column is not there, tells nothing, or the target exists; InputError where it
+    cannot be written.
     """
     schema_id = _schema_id(output or file)
     target = output or settings.schema_dir / f"{schema_id}.yaml"
+    if not target.parent.is_dir():
+        raise InputError(f"{target} cannot be written: there is no folder {target.parent}")
     if target.exists():
         raise SchemaError(f"{target} is there already; name another file with --output, or remove it")
     families = load_families(settings.schema_dir / "families.yaml")

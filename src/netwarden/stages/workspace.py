@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from netwarden import jobs, logs
-from netwarden.errors import NetwardenError
+from netwarden.errors import NetwardenError, NotFoundError
 from netwarden.flows.schema import FlowSchema
 from netwarden.flows.table import FlowTable
 from netwarden.settings import Params, Settings, load_params, load_settings
@@ -22,17 +22,28 @@ _STARTS = {"ingest": 0.0, "validate": 0.1, "transform": 0.2, "train": 0.3, "eval
 
 def enter(stage: str, run: Callable[[Settings, Params], str]) -> None:
     """Run one stage as a process: settings and parameters in, progress out, errors of ours as one line."""
-    settings = load_settings()
-    logs.configure(settings.log_level, settings.log_format)
     jobs.report(stage, "started", _STARTS[stage])
     try:
-        done = run(settings, load_params(settings.workspace / "params.json"))
+        settings = load_settings()
+        logs.configure(settings.log_level, settings.log_format)
+        done = _run(run, settings)
     except NetwardenError as error:
         jobs.report(stage, str(error), failed=True)
         print(f"{stage}: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 - what DVC shows to people
         raise SystemExit(1) from None
     jobs.report(stage, done)
     print(f"{stage}: {done}")  # noqa: T201 - what DVC shows to people
+
+
+def _run(run: Callable[[Settings, Params], str], settings: Settings) -> str:
+    try:
+        return run(settings, load_params(settings.workspace / "params.json"))
+    except FileNotFoundError as error:
+        if not Path(error.filename or "").is_relative_to(settings.pipeline_dir):
+            raise
+        raise NotFoundError(
+            f"{error.filename} is missing; the stage that makes it has not run: `dvc repro` does"
+        ) from None
 
 
 def write_flows(settings: Settings, table: Any, schema: FlowSchema) -> None:

@@ -53,7 +53,7 @@ def fit_bundle(
                 "seed": params.train.seed,
                 "params": _shaping(params),
                 "rows": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
-                "metrics": flat(measure(validation, frozenset(rows.labels.tolist()), threshold.budget, 1)),
+                "metrics": flat(measure(validation, frozenset(rows.labels.tolist()), threshold.budget)),
             }
         ),
     )
