@@ -10,6 +10,7 @@ from netwarden.capture.definitions import FEATURES
 from netwarden.capture.meter import MeterSettings, cicflowmeter_settings
 from netwarden.capture.metering import meter_captures
 from netwarden.capture.output import as_cicflowmeter
+from netwarden.errors import SchemaError
 from netwarden.flows.conform import conform, guess_schema
 from netwarden.flows.schema import load_schema, schema_ids
 from tests.capture.frames import ACK, FIN, SYN, Packet, capture
@@ -72,6 +73,14 @@ def test_the_schema_of_a_metered_table_is_guessed_and_states_the_mode(mode):
     schema = guess_schema(_metered(mode).column_names, SCHEMAS)
     assert schema.meter_mode == mode
     assert sum(load_schema(name, SCHEMAS).meter_mode == mode for name in schema_ids(SCHEMAS)) == 1
+
+
+def test_flows_of_one_mode_are_never_taken_for_the_other_not_even_from_a_file():
+    own, original = load_schema("netwarden_flow", SCHEMAS), load_schema("cic_flow", SCHEMAS)
+    with pytest.raises(SchemaError, match="'pair_start_gap_us' shows that these flows are not of schema cic_flow, "):
+        conform(_metered("corrected"), original)
+    with pytest.raises(SchemaError, match="36 of 112 columns of schema netwarden_flow missing"):
+        conform(_metered("cicflowmeter"), own)
 
 
 def test_the_originals_header_has_its_minus_one_for_a_window_never_seen():

@@ -54,8 +54,9 @@ def conform(raw: Any, schema: FlowSchema, families: Families | None = None, *, l
     `labelled` also every column that is not optional, and the result has the columns `label` and `family`.
     Columns the schema does not know are left out; known ones that are absent are null.
 
-    Raises SchemaError where columns are missing or two columns of the file mean the same.
+    Raises SchemaError where columns are missing, two columns of the file mean the same, or one is of a kin schema.
     """
+    _refuse_foreign(raw.column_names, schema)
     sources = match_columns(raw.column_names, schema)
     _require(sources, schema, labelled)
     arrays: dict[str, Any] = {}
@@ -118,6 +119,15 @@ def guess_schema(column_names: Sequence[str], folder: Path) -> FlowSchema:
     )
 
 
+def _refuse_foreign(names: Sequence[str], schema: FlowSchema) -> None:
+    found = sorted(set(names) & set(schema.foreign))
+    if found:
+        raise SchemaError(
+            f"column {found[0]!r} shows that these flows are not of schema {schema.id}, though their names are alike: "
+            "were they metered in another mode?"
+        )
+
+
 def _require(sources: dict[str, Source], schema: FlowSchema, labelled: bool) -> None:
     needed = [c.name for c in schema.columns if c.role == "feature" or (labelled and not c.optional)]
     require_columns(pa.table({name: pa.nulls(0) for name in sources}), needed, schema.id)
@@ -127,7 +137,8 @@ def _fit(column_names: Sequence[str], schema: FlowSchema) -> tuple[list[str], in
     """Features that a file lacks in a schema, and how many of its columns the schema knows."""
     try:
         found = match_columns(column_names, schema)
-    except SchemaError:  # two of its columns mean the same there: not a file of that schema
+        _refuse_foreign(column_names, schema)
+    except SchemaError:  # two of its columns mean the same there, or one is foreign: not a file of that schema
         found = {}
     return [column.name for column in schema.features if column.name not in found], len(found)
 

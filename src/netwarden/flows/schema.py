@@ -189,6 +189,7 @@ class FlowSchema(_Frozen):
     file: FileFormat = FileFormat()
     columns: tuple[Column, ...]
     ignore: tuple[str, ...] = Field((), description="File columns known and dropped on purpose")
+    foreign: tuple[str, ...] = Field((), description="Columns that show a file to be of another schema of like names")
     label: LabelRule = LabelRule()
     split: SplitPolicy = SplitPolicy()
     subsets: dict[str, Subset] = Field(default_factory=dict, description="Parts of the test rows, measured apart too")
