@@ -39,11 +39,12 @@ def test_json_clients_get_the_sentence_as_json(studio):
     assert answer.json() == "Training is successful"
 
 
-def test_respond_async_gives_the_address_of_the_run_and_a_second_is_told_its_name(studio):
+def test_respond_async_gives_the_address_of_a_run_that_events_follow_and_a_second_is_told_its_name(studio):
     started = studio.client.get("/train", headers={"Prefer": "respond-async"})
     assert started.status_code == 202
     run = Run.model_validate(started.json())
     assert started.headers["location"] == f"/runs/{run.id}"
+    assert started.headers["preference-applied"] == "respond-async"
     busy = studio.client.get("/train")
     assert busy.status_code == 409
     assert busy.json()["run"] == run.id
@@ -51,20 +52,14 @@ def test_respond_async_gives_the_address_of_the_run_and_a_second_is_told_its_nam
     page = studio.client.get("/train", headers=HTML)
     assert page.status_code == 409
     assert f'href="/runs/{run.id}"' in page.text
-    finish(studio)
+    with studio.client.stream("GET", f"/runs/{run.id}/events", timeout=120) as events:
+        assert events.headers["content-type"].startswith("text/event-stream")
+        told = [Run.model_validate_json(line[6:]) for line in events.iter_lines() if line.startswith("data: ")]
+    assert (told[0].state, told[-1].state) == ("running", "succeeded")
     done = Run.model_validate(studio.client.get(f"/runs/{run.id}").json())
     assert (done.state, done.fraction) == ("succeeded", 1.0)
     assert [step.name for step in done.steps] == ["ingest", "validate", "transform", "train", "evaluate", "register"]
     assert {step.state for step in done.steps} == {"done"}
-
-
-def test_events_tell_the_run_until_it_ends(studio):
-    run_id = studio.client.get("/train", headers={"Prefer": "respond-async"}).json()["id"]
-    with studio.client.stream("GET", f"/runs/{run_id}/events", timeout=120) as events:
-        assert events.headers["content-type"].startswith("text/event-stream")
-        told = [Run.model_validate_json(line[6:]) for line in events.iter_lines() if line.startswith("data: ")]
-    assert told[0].state == "running"
-    assert told[-1].state == "succeeded"
 
 
 def test_a_run_can_be_cancelled(studio):

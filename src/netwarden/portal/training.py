@@ -22,6 +22,7 @@ from netwarden.settings import Settings
 SUCCESS = "Training is successful"
 
 router = APIRouter(tags=["train"])
+_ACCEPTED = {"Preference-Applied": "respond-async"}
 _POLL_S = 0.25
 _BEAT_S = 15.0  # proxies give up on a silent connection after 30 to 60 seconds
 
@@ -55,7 +56,7 @@ async def train(request: Request) -> Response:
     preferences = request.headers.get("prefer", "")
     if "respond-async" in preferences:
         run = await run_in_threadpool(describe_run, settings, job)
-        return JSONResponse(run.model_dump(mode="json"), 202, {"Location": _address(job)})
+        return JSONResponse(run.model_dump(mode="json"), 202, _ACCEPTED | {"Location": _address(job)})
     return await _wait(request, job, _asked_wait(preferences) or settings.portal.train_silence_s)
 
 
