@@ -39,6 +39,7 @@ def flow_table(records: Any, mode: MeterMode, *, sensor: str = "", context: dict
         "ended_by": pa.DictionaryArray.from_arrays(pa.array(records["ended_by"], pa.int32()), list(END_REASONS)).cast(
             pa.string()
         ),
+        "meter_version": pa.repeat(pa.scalar(METER_VERSION), len(records)),
         **{feature.name: _observed(feature.name, measured[feature.name]) for feature in FEATURES},
         **{name: _observed(name, values) for name, values in (context or {}).items()},
     }

@@ -28,6 +28,8 @@ ROW_ID, LABEL, FAMILY, SPLIT, SOURCE_FILE, SOURCE_LINE = (
 )
 RESERVED = (ROW_ID, LABEL, FAMILY, SPLIT, SOURCE_FILE, SOURCE_LINE)
 
+METER_VERSION = "meter_version"  # column of flows that our meter made: its version
+
 # Factor from the first unit to the second.
 _FACTORS = {
     ("s", "us"): 1e6,

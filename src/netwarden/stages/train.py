@@ -7,6 +7,7 @@ import json
 from netwarden.detectors.bundle import TrainingFacts
 from netwarden.features.preprocessor import load_preprocessor
 from netwarden.flows.schema import FlowSchema
+from netwarden.flows.table import MeterStamp
 from netwarden.settings import Params, Settings
 from netwarden.stages.workspace import enter, output_folder
 from netwarden.training.fit import fit_bundle
@@ -18,9 +19,10 @@ def run(settings: Settings, params: Params) -> str:
     """Bundle written; its id and what its threshold did on held-out benign rows."""
     transformed = settings.pipeline_dir / "transform"
     schema = FlowSchema.model_validate_json((settings.pipeline_dir / "ingest" / "schema.json").read_bytes())
+    stated = json.loads((transformed / "facts.json").read_bytes())
     facts = TrainingFacts(
         dataset=params.ingest.dataset,
-        data_hash=json.loads((transformed / "facts.json").read_bytes())["data_hash"],
+        data_hash=stated["data_hash"],
         git_commit=shaping_commit(settings.workspace),
     )
     bundle = fit_bundle(
@@ -30,6 +32,7 @@ def run(settings: Settings, params: Params) -> str:
         schema,
         params,
         facts,
+        MeterStamp(**stated["meter"]) if stated["meter"] else None,
     )
     threshold = bundle.manifest.threshold
     return f"bundle {bundle.bundle_id}: {threshold.realised:.2%} of {threshold.rows} held-out benign rows alert"

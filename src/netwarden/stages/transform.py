@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -9,7 +11,7 @@ from netwarden.evaluation.split import TEST, assign_parts
 from netwarden.flows.schema import ROW_ID
 from netwarden.settings import Params, Settings
 from netwarden.stages.workspace import enter, output_folder, read_flows, write_json
-from netwarden.training.rows import prepare, training_hash
+from netwarden.training.rows import meter_stamp, prepare, training_hash
 
 
 def run(settings: Settings, params: Params) -> str:
@@ -21,7 +23,9 @@ def run(settings: Settings, params: Params) -> str:
     pq.write_table(pa.table({ROW_ID: table.arrow.column(ROW_ID), "part": parts}), folder / "parts.parquet")
     preprocessor.save(folder / "preprocessor.npz")
     rows.save(folder / "training.npz")
-    write_json(folder / "facts.json", {"data_hash": training_hash(table, parts)})
+    meter = meter_stamp(table, schema)
+    facts = {"data_hash": training_hash(table, parts), "meter": meter and asdict(meter)}
+    write_json(folder / "facts.json", facts)
     return f"{len(rows.matrix)} training rows of {len(preprocessor.names)} features, {(parts == TEST).sum()} test rows"
 
 

@@ -16,6 +16,7 @@ from netwarden.evaluation.split import CALIBRATION, FIT, THRESHOLD, VALIDATION
 from netwarden.features.preprocessor import Preprocessor
 from netwarden.flows.labels import BENIGN
 from netwarden.flows.schema import FlowSchema
+from netwarden.flows.table import MeterStamp
 from netwarden.flows.truth import ATTACK
 from netwarden.settings import Params
 from netwarden.training.resample import grow_families
@@ -29,8 +30,12 @@ def fit_bundle(
     schema: FlowSchema,
     params: Params,
     facts: TrainingFacts,
+    meter: MeterStamp | None = None,
 ) -> DetectorBundle:
-    """Bundle written to a new folder; `facts` say where the rows come from, the rest of them is filled in here."""
+    """Bundle written to a new folder; `facts` say where the rows come from, the rest of them is filled in here.
+
+    `meter` made the flows, where one of ours did.
+    """
     fit = rows.part(FIT)
     detector = _fit_detector(fit, preprocessor, params)
     calibrating = rows.part(CALIBRATION)
@@ -43,6 +48,7 @@ def fit_bundle(
     return write_bundle(
         folder,
         schema=schema,
+        meter=meter,
         preprocessor=preprocessor,
         detector=detector,
         calibration=calibration,
