@@ -14,6 +14,7 @@ import numba as nb
 import numpy as np
 
 from netwarden.capture.records import BWD, FWD, INTERIM
+from netwarden.capture.slots import mix
 
 WINDOWS = (("10s", 10_000_000), ("30m", 1_800_000_000))  # name, length in us
 _KINDS = ("source", "target", "pair")
@@ -91,13 +92,13 @@ _LONG_US = WINDOWS[1][1] // _BUCKETS
 def observe(sources, targets, pairs, flows, out):
     for i in range(len(flows)):
         flow = flows[i]
-        source = _mix(flow.source_high + np.uint64(1)) ^ _mix(flow.source_low)
-        target = _mix(flow.target_high + np.uint64(1)) ^ _mix(flow.target_low)
-        port = _mix(np.uint64(flow.target_port) ^ (np.uint64(flow.protocol) << np.uint64(16)))
+        source = mix(flow.source_high + np.uint64(1)) ^ mix(flow.source_low)
+        target = mix(flow.target_high + np.uint64(1)) ^ mix(flow.target_low)
+        port = mix(np.uint64(flow.target_port) ^ (np.uint64(flow.protocol) << np.uint64(16)))
         row = out[i]
         at = _count(_entry(sources, source, flow.ended_us), flow, port, target, 2, row, 0)
         at = _count(_entry(targets, target, flow.ended_us), flow, port, source, 2, row, at)
-        pair = _entry(pairs, _mix(source + _mix(target)), flow.ended_us)
+        pair = _entry(pairs, mix(source + mix(target)), flow.ended_us)
         at = _count(pair, flow, port, port, 1, row, at)
         _rhythm(pair, flow, row, at)
 
@@ -186,7 +187,7 @@ def _failed(flow):
 
 @_inline
 def _mark(window, bucket, what, value):
-    bit = _mix(value) & np.uint64(_BITS - 1)
+    bit = mix(value) & np.uint64(_BITS - 1)
     window.seen[bucket, what, bit >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))
 
 
@@ -224,12 +225,3 @@ def _rhythm(entry, flow, row, at):
         entry.last_start_us = max(entry.last_start_us, flow.start_us)
     row[at] = entry.gap_mean_us
     row[at + 1] = np.sqrt(entry.gap_variance) / entry.gap_mean_us if entry.gaps > 1 else -1.0
-
-
-@_inline
-def _mix(value):
-    value ^= value >> np.uint64(32)
-    value *= np.uint64(0xD6E8FEB86659FD93)
-    value ^= value >> np.uint64(32)
-    value *= np.uint64(0xD6E8FEB86659FD93)
-    return value ^ (value >> np.uint64(32))
