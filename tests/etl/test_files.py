@@ -221,8 +221,9 @@ def test_a_file_of_another_schema_is_refused_with_what_is_missing(tmp_path):
         (b"packets,proto,truth\r3,tcp,ok\r", "flows.csv ends its lines with carriage returns only"),
         (gzip.compress(b"packets,proto,truth\n" + bytes(range(48, 58)) * 100_000)[:300], "flows.csv is damaged"),
         (b"packets,proto,truth\n" + b"1" * (17 << 20), "a line of over 16 MiB after line 1"),
+        (b"x" * 200_000, "a line of .* characters, 'xxxxxxxxxxxxxxxxxxxx'…, is no row of a table"),
     ],
-    ids=["empty", "blank", "utf-16", "binary", "cr only", "cut gzip", "endless line"],
+    ids=["empty", "blank", "utf-16", "binary", "cr only", "cut gzip", "endless line", "endless first line"],
 )
 def test_a_file_that_is_no_table_is_refused_in_one_sentence(tmp_path, data, message):
     with pytest.raises(InputError, match=message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ MAGIC = b"\x93NUMPY"
 
 _UNKNOWN = "(not in the vocabulary)"  # stands for code −1; no vocabulary holds it, so it is mapped and counted
 _NUMERIC, _TEXT = "biuf", "US"
+# NumPy reads the header as Python source, and lets out what that makes of damaged bytes.
+_DAMAGED = (ValueError, EOFError, SyntaxError, TypeError, LookupError, MemoryError, RecursionError, tokenize.TokenError)
 _HEADERS: dict[tuple[int, int], Callable[[BinaryIO], tuple[tuple[int, ...], bool, np.dtype[Any]]]] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -95,8 +98,9 @@ def _read_header(file: BinaryIO, name: str) -> tuple[tuple[int, ...], np.dtype[A
     try:
         version = np.lib.format.read_magic(file)
         shape, _, dtype = _HEADERS.get(version, np.lib.format.read_array_header_2_0)(file)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{name} has a damaged .npy header: {str(error).splitlines()[0]}") from None
+    except _DAMAGED as error:
+        reason = str(error.args[0] if error.args else error).splitlines()[0]
+        raise InputError(f"{name} has a damaged .npy header: {reason}") from None
     if min(shape, default=0) < 0:
         raise InputError(f"{name} has a damaged .npy header: shape {shape}")
     return shape, dtype

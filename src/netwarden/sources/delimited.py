@@ -136,8 +136,11 @@ def sniff_format(path: Path) -> FileFormat:
 
 
 def split_line(line: str, delimiter: str) -> list[str]:
-    """Cells of one line, quotes removed."""
-    return next(csv.reader([line], delimiter=delimiter), [])
+    """Cells of one line, quotes removed. Raises InputError where a cell is longer than any table's."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error as error:
+        raise InputError(f"a line of {len(line):,} characters, {line[:20]!r}…, is no row of a table: {error}") from None
 
 
 @contextmanager
