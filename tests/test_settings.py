@@ -51,6 +51,14 @@ def test_a_dagshub_repository_alone_gives_the_tracking_address(tmp_path):
     assert settings.mlflow_uri == "https://dagshub.com/owner/repo.mlflow"
 
 
+def test_credentials_within_a_tracking_address_are_taken_out_of_it(tmp_path):
+    settings = settings_of(tmp_path, MLFLOW_TRACKING_URI="https://ada:hush%40hush@dagshub.com/owner/repo.mlflow")
+    assert settings.mlflow_uri == "https://dagshub.com/owner/repo.mlflow"
+    assert (settings.mlflow_username, settings.dagshub_repo) == ("ada", "owner/repo")
+    assert settings.mlflow_password.get_secret_value() == "hush@hush"
+    assert "hush" not in repr(settings)
+
+
 def test_uri_counts_only_where_it_is_one_of_mongodb(tmp_path):
     settings = settings_of(tmp_path, URI="postgres://user:secret@host/db")
     assert settings.mongodb_uri is None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -353,17 +353,27 @@ def _tracking_from(env: Mapping[str, str]) -> dict[str, str | None]:
         uri = f"{home}/{repo}.mlflow"
     if uri is not None and repo is None:
         parts = urlsplit(uri)
-        if parts.netloc == urlsplit(home).netloc and parts.path.rstrip("/").endswith(".mlflow"):
+        if parts.netloc.rpartition("@")[2] == urlsplit(home).netloc and parts.path.rstrip("/").endswith(".mlflow"):
             repo = parts.path.rstrip("/").removesuffix(".mlflow").strip("/")
     owner = repo.split("/")[0] if repo else None
+    uri, user, password = _apart(uri)
     return {
         "mlflow_uri": uri,
         "dagshub_repo": repo,
         "dagshub_token": token,
         "dagshub_url": home,
-        "mlflow_username": env.get("MLFLOW_TRACKING_USERNAME") or (owner if token else None),
-        "mlflow_password": env.get("MLFLOW_TRACKING_PASSWORD") or token,
+        "mlflow_username": env.get("MLFLOW_TRACKING_USERNAME") or user or (owner if token else None),
+        "mlflow_password": env.get("MLFLOW_TRACKING_PASSWORD") or password or token,
     }
+
+
+def _apart(uri: str | None) -> tuple[str | None, str | None, str | None]:
+    """Web address without the user and password it may hold: addresses are printed, secrets never are."""
+    parts = urlsplit(uri or "")
+    if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
+        return uri, None, None
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return bare, unquote(parts.username or "") or None, unquote(parts.password or "") or None
 
 
 def _first_fault(error: ValidationError) -> str:
