@@ -128,7 +128,7 @@ def batch(
     schema: Annotated[str, typer.Option(help="Schema id; default: the champion's")] = "",
     bundle: Annotated[str, typer.Option(help="Bundle id or folder; default: champion")] = "champion",
 ) -> None:
-    """Score a file of flows into Parquet, CSV or JSON lines."""
+    """Score a file of flows, or a capture, into Parquet, CSV or JSON lines."""
     from netwarden.scoring.batch import score_file
 
     print(score_file(_settings(), source, target, schema_id=schema, bundle=bundle))
