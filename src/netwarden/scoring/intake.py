@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from netwarden import logs
 from netwarden.capture.opening import CaptureFile, is_capture
 from netwarden.errors import InputError, SchemaError
 from netwarden.flows.conform import conform
@@ -147,7 +148,8 @@ def _read_file(path: Path, schema: FlowSchema, batch_rows: int) -> Iterator[Flow
 
 
 def _read_capture(path: Path, schema: FlowSchema, published: bool) -> Iterator[FlowBatch]:
-    from netwarden.capture.meter import MeterSettings, cicflowmeter_settings  # noqa: PLC0415 - only captures need Numba
+    from netwarden.capture.compiled import ready  # noqa: PLC0415 - only captures need Numba
+    from netwarden.capture.meter import MeterSettings, cicflowmeter_settings  # noqa: PLC0415
     from netwarden.capture.metering import MeterReport, meter_captures  # noqa: PLC0415
 
     if not schema.meter_mode:
@@ -155,6 +157,7 @@ def _read_capture(path: Path, schema: FlowSchema, published: bool) -> Iterator[F
             f"{path.name} is a packet capture, and flows of schema {schema.id} are not metered from packets here; "
             "choose a detector of netwarden_flow or cic_flow, or send a file of such flows"
         )
+    ready(logs.get(__name__).info)
     original = schema.meter_mode == "cicflowmeter"
     settings = cicflowmeter_settings(first_fin_ends=published) if original else MeterSettings()
     report, total = MeterReport(), 0
