@@ -52,7 +52,7 @@ def test_promote_and_rollback_change_the_champion_and_keep_who_when_and_why(home
 
 @pytest.mark.slow
 def test_an_empty_registry_and_bad_requests_say_what_to_do(tmp_path, home):
-    assert "`dvc repro` trains one" in models(tmp_path / "empty", "list").stdout
+    assert "`python main.py` trains one" in models(tmp_path / "empty", "list").stdout
     assert models(home, "list", "--schema", "cic_flow").stdout.startswith("no bundle of schema cic_flow is registered")
     unknown = models(home, "promote", "cccc", "--reason", "why not")
     assert (unknown.returncode, unknown.stderr.startswith("NotFoundError: no bundle 'cccc' is registered")) == (1, True)

@@ -13,7 +13,7 @@ def describe_bundles(registry: Registry, schema_id: str = "") -> str:
     entries = registry.entries(schema_id or None)
     if not entries:
         whose = f" of schema {schema_id}" if schema_id else ""
-        return f"no bundle{whose} is registered yet; `dvc repro` trains one, `netwarden restore` brings one back"
+        return f"no bundle{whose} is registered yet; `python main.py` trains one, `netwarden restore` brings one back"
     champions = {
         found.bundle_id for name in {entry.schema_id for entry in entries} if (found := registry.champion(name))
     }
