@@ -46,18 +46,22 @@ COPY static static
 COPY data/manifests data/manifests
 
 # Training writes here and nowhere else: state and pipeline outputs, DVC's own records, the pipeline's lock.
-RUN chown -R 10001:10001 data .dvc dvc.lock
+RUN mkdir -p kernels && chown -R 10001:10001 data .dvc dvc.lock kernels
 
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/app/data \
     LOGNAME=netwarden \
     NETWARDEN_HOME=/app/data \
+    NUMBA_CACHE_DIR=/app/kernels \
     NETWARDEN_HOST=0.0.0.0 \
     PYTHONUNBUFFERED=1 \
     GIT_PYTHON_REFRESH=quiet
 
 USER 10001
-VOLUME /app/data
+# The flow meter's kernels, compiled. Numba uses a cache only where it can write, so it is a volume: an engine fills that
+# from the image, also under a read-only root. Where it does not, kernels go to HOME at first use.
+RUN netwarden meter compile
+VOLUME /app/data /app/kernels
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
   CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ.get(\"NETWARDEN_PORT\", 8000)}/health', timeout=4)"]

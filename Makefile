@@ -36,16 +36,19 @@ timed = @start=$$(date +%s); $(2) || { echo "-- $(1): FAILED after $$(($$(date +
 
 .PHONY: run test
 run: data ## Install, load NSL-KDD, train the pipeline, serve the portal on port 8000
+	$(BIN)/netwarden meter compile
 	$(BIN)/python ETL.py --dataset $(DATASET)
 	$(BIN)/python main.py
 	$(BIN)/netwarden serve --host $(HOST) --port $(PORT)
 
 test: lint types ## Everything CI asks for: style, types, layers, validators and all tests
+	$(call timed,kernels,$(BIN)/netwarden meter compile)
 	$(BIN)/pytest --durations=15 $(PYTEST_ARGS)
 
 ##@ Day to day
 
-.PHONY: setup setup-core data system-packages check fast serve train bench coverage notebook screenshots mlflow
+.PHONY: setup setup-core data system-packages check fast kernels serve train bench bench-meter fuzz fuzz-bounds \
+	flow-features coverage notebook screenshots mlflow
 setup: $(DEV) ## Environment for development in .venv (a second when it is up to date)
 
 setup-core: $(CORE) ## Environment for running only
@@ -58,6 +61,9 @@ system-packages: ## What tests drive besides Python, by apt-get: Chromium, Redis
 
 check: lint types fast ## Quick checks before a commit: style, types, layers, validators, fast tests
 
+kernels: $(CORE) ## Compile the flow meter's packet loops now rather than at first use
+	$(BIN)/netwarden meter compile
+
 fast: $(DEV) ## Tests that need neither a pipeline run nor a browser
 	$(call timed,fast tests,$(BIN)/pytest -q -m "not slow and not browser and not pipeline" $(PYTEST_ARGS))
 
@@ -69,6 +75,19 @@ train: $(CORE) ## Run the training pipeline: dvc repro, and registration where t
 
 bench: $(DEV) ## Benchmarks; each prints its figures
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+bench-meter: $(DEV) ## Packets per CPU-second of the flow meter, nfstream and the bare walk (needs NETWARDEN_PCAPS)
+	$(BIN)/python benchmarks/bench_meter.py
+
+FUZZ ?= 1000000
+fuzz: $(DEV) ## Meter FUZZ damaged captures (about ten minutes a million)
+	$(BIN)/python -m tests.capture.fuzz --count $(FUZZ)
+
+fuzz-bounds: $(DEV) ## The same with every array access checked
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=build/kernels-checked $(BIN)/python -m tests.capture.fuzz --count $(FUZZ)
+
+flow-features: $(DEV) ## Write the tables of docs/flow-features.md from the definitions
+	$(BIN)/python docs/flow_features.py
 
 coverage: $(DEV) ## Tests with line and branch coverage, as text and in htmlcov/
 	$(BIN)/coverage run -m pytest -m "not browser" $(PYTEST_ARGS)

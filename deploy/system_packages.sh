@@ -3,7 +3,8 @@
 set -euo pipefail
 
 missing=()
-for need in make=make gcc=gcc git=git chromium=chromium redis-server=redis-server node=nodejs npm=npm; do # program=package
+for need in make=make gcc=gcc git=git chromium=chromium redis-server=redis-server node=nodejs npm=npm \
+  ip=iproute2 tcpreplay=tcpreplay tcpdump=tcpdump unshare=util-linux; do # program=package
   command -v "${need%%=*}" >/dev/null || missing+=("${need#*=}")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0

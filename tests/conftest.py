@@ -5,4 +5,5 @@ pytest_plugins = [
     "tests.fixtures.servers",
     "tests.fixtures.bundles",
     "tests.fixtures.dagshub",
+    "tests.fixtures.network",
 ]

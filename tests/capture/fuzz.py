@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from netwarden.capture.columns import features
+from netwarden.capture.compiled import compile_kernels
 from netwarden.capture.context import context, empty_tables
 from netwarden.capture.decode import SKIPS, decode
 from netwarden.capture.meter import FlowMeter, MeterSettings, cicflowmeter_settings
@@ -37,7 +38,7 @@ _SEED_FRAMES = 12
 _MOST_CORPUS = 4096
 _MOST_BYTES = 20_000
 _TELLING = (0, 1, 3, 4, 5, 0x0F, 0x40, 0x45, 0x4F, 0x60, 0x7F, 0x80, 0xFF)  # values that headers turn on
-_HANG_S = 60
+_HANG_S = 120
 SETTINGS = (
     MeterSettings(max_flows=16, idle_timeout_s=5, active_timeout_s=60, interim_s=1),
     MeterSettings(max_flows=256),
@@ -199,6 +200,7 @@ _INSIDE = (_flip_bits, _set_telling, _set_number, _cut, _drop)
 
 def run(count: int, seed: int, *, stop_at_s: float = float("inf")) -> FuzzReport:
     """Meter `count` mutated captures; AssertionError names the seed and number of the first that breaks a promise."""
+    compile_kernels()  # before the watch for kernels that never return
     chance, corpus, report = random.Random(seed), seeds(), FuzzReport()
     frames = framed(corpus)
     for number in range(count):

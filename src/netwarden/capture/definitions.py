@@ -222,17 +222,17 @@ FEATURES: tuple[FeatureDefinition, ...] = (
         "FWD Init Win Bytes",
         "bytes",
         "fwd",
-        "TCP window of the direction's first packet, −1 without one",
+        "TCP window of the direction's first packet, missing without one",
         "the packet's window",
-        "0 instead of −1",
+        "0 where there is none",
     ),
     FeatureDefinition(
         "bwd_init_window_bytes",
         "Bwd Init Win Bytes",
         "bytes",
         "bwd",
-        "TCP window of the direction's first packet, −1 without one",
-        "−1",
+        "TCP window of the direction's first packet, missing without one",
+        "missing",
         "the window of its last packet, 0 without one",
     ),
     FeatureDefinition(
@@ -296,7 +296,7 @@ def _context_meaning(name: str) -> str:
     if name == "pair_start_gap_us":
         return "running mean of the gaps between starts of the pair's flows, the newest weighing a fifth; us"
     if name == "pair_start_irregularity":
-        return "running standard deviation of those gaps over their mean: near 0 for a beacon; −1 before the third flow"
+        return "running standard deviation of those gaps over their mean: near 0 for a beacon; missing before the third flow"
     kind, rest = name.split("_", 1)
     what, window = rest.rsplit("_", 1)
     whose = {"source": "of this initiator", "target": "of this responder", "pair": "between these two"}[kind]
