@@ -160,8 +160,9 @@ def _leaks(table: FlowTable, schema: FlowSchema, params: ValidateParams) -> _Fou
     attack = _attack(table)
     told = {column.name: _single_auc(table.arrow.column(column.name), attack) for column in schema.features}
     leaks = {name: auc for name, auc in told.items() if auc > params.max_feature_auc}
-    shown = ", ".join(f"{name} (ROC AUC {auc:.4f})" for name, auc in leaks.items())
-    return "leak_columns", len(leaks), f"features that tell attacks all by themselves: {shown or 'none'}", ()
+    shown = ", ".join(f"{name} (ROC AUC {auc:.4f})" for name, auc in leaks.items()) or "none"
+    advice = "; made from the truth, such a column gets `role: leak` in the schema" if leaks else ""
+    return "leak_columns", len(leaks), f"features that tell attacks all by themselves: {shown}{advice}", ()
 
 
 _CHECKS: tuple[Callable[[FlowTable, FlowSchema, ValidateParams], _Found], ...] = (
