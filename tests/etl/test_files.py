@@ -258,6 +258,18 @@ def test_a_damaged_typed_file_is_refused_by_name(tmp_path, name, kind):
         _read(_write(tmp_path, b"PAR1 not really", name))
 
 
+def test_a_damaged_arrow_file_is_refused_before_its_offsets_lead_out_of_it(tmp_path):
+    path = tmp_path / "flows.arrow"
+    table = pa.table({"packets": [3], "proto": ["tcp"], "truth": ["ok"]})
+    feather.write_feather(table, path, compression="uncompressed")
+    whole = path.read_bytes()
+    length = (3).to_bytes(4, "little")
+    assert whole.count(bytes(4) + length + bytes(4)) >= 1
+    path.write_bytes(whole.replace(bytes(4) + length, bytes(4) + b"\xf0\xff\xff\x7f"))
+    with pytest.raises(InputError, match=r"flows\.arrow is damaged"):
+        _read(path)
+
+
 # --- labels in a second file ----------------------------------------------------------------------------------
 
 UNLABELLED = "packets,proto\n3,tcp\n4\n5,udp\n"

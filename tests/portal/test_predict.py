@@ -243,7 +243,13 @@ def test_a_pickle_is_refused_unread(portal):
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("a.parquet", b"PAR1 no"), ("a.csv.gz", b"\x1f\x8bno"), ("a.csv", b"\xff\xfe\x00\x01")]
+    ("name", "content"),
+    [
+        ("a.parquet", b"PAR1 no"),
+        ("a.csv.gz", b"\x1f\x8bno"),
+        ("a.csv.gz", gzip.compress(b"duration")[:10] + b"\xff" * 20),
+        ("a.csv", b"\xff\xfe\x00\x01"),
+    ],
 )
 def test_broken_files_are_refused_by_name(portal, name, content):
     said = detail(send(portal, content, name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import sys
+import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,7 +34,7 @@ def is_capture(path: Path) -> bool:
             start = stream.read(4)
         finally:
             stream.close()
-    except (InputError, OSError, EOFError, lzma.LZMAError):
+    except (InputError, OSError, EOFError, lzma.LZMAError, zlib.error):
         start = b""
     return start in PCAP_MAGIC or start == PCAPNG_MAGIC or path.name.lower().endswith(CAPTURE_ENDINGS)
 

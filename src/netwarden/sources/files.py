@@ -140,7 +140,7 @@ def _typed_blocks(batches: Iterator[Any], rows: int, path: Path) -> Iterator[Tex
             records = np.arange(done, done + len(table))
             done += len(table)
             yield TextBlock(table, records + 1, records, records_so_far=done, position=done / rows if rows else 0.0)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path.name} is damaged after row {done}: {error}") from None
 
 
@@ -155,7 +155,7 @@ def _is_arrow(path: Path) -> bool:
 def _parquet(path: Path) -> Any:
     try:
         return pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path.name} is not a Parquet file: {error}") from None
 
 
@@ -165,7 +165,7 @@ def _arrow_reader(path: Path) -> Any:
         start = source.read(6)
         source.seek(0)
         return ipc.open_file(source) if start == b"ARROW1" else ipc.open_stream(source)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path.name} is not an Arrow file: {error}") from None
 
 
@@ -176,9 +176,19 @@ def _arrow_batches(path: Path, batch_rows: int) -> Iterator[Any]:
             if hasattr(reader, "num_record_batches")
             else iter(reader)
         )
-        for batch in batches:
+        for batch in _whole(batches, path):
             for start in range(0, len(batch), batch_rows):
                 yield batch.slice(start, batch_rows)
+
+
+def _whole(batches: Iterator[Any], path: Path) -> Iterator[Any]:
+    """The batches, each checked to its last offset first: a damaged one would end the process, not raise."""
+    try:
+        for batch in batches:
+            batch.validate(full=True)
+            yield batch
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path.name} is damaged: {str(error).splitlines()[0]}") from None
 
 
 # --- labels in a second file ------------------------------------------------------------------------------------
