@@ -141,7 +141,8 @@ def test_zeeks_json_equals_its_tab_separated_text(sensor_logs, tmp_path):
 
 
 def test_zeeks_streamed_logs_of_other_kinds_are_skipped(tmp_path):
-    conn: dict[str, Any] = {"_path": "conn", "ts": "2021-06-06T14:38:55.855844Z", "id.orig_h": "10.0.0.1", "proto": "tcp"}
+    conn: dict[str, Any] = {"_path": "conn", "ts": "2021-06-06T14:38:55.855844Z", "proto": "tcp"}
+    conn["id.orig_h"] = "10.0.0.1"
     conn |= dict.fromkeys(("conn_state", "history", "service"), "S0")
     conn |= dict.fromkeys(("duration", "orig_pkts", "orig_ip_bytes", "resp_pkts", "resp_ip_bytes", "missed_bytes"), 1)
     rows, [batch] = _all(_written(tmp_path, conn, {"_path": "dns", "ts": 1}), ZEEK)

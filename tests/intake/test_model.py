@@ -127,7 +127,7 @@ def test_a_folder_may_come_with_its_own_schema(empty_settings, bundle, nsl_schem
 
 def test_without_a_champion_loading_says_what_to_do(empty_settings):
     assert champion(empty_settings) is None
-    with pytest.raises(NotFoundError, match="no champion yet; train one with `python main.py`"):
+    with pytest.raises(NotFoundError, match=r"no champion yet; train one with `python main\.py`"):
         load("champion", empty_settings)
     with pytest.raises(NotFoundError, match="schema nsl_kdd has no champion yet"):
         load("champion", empty_settings, schema="nsl_kdd")

@@ -296,7 +296,8 @@ def _context_meaning(name: str) -> str:
     if name == "pair_start_gap_us":
         return "running mean of the gaps between starts of the pair's flows, the newest weighing a fifth; us"
     if name == "pair_start_irregularity":
-        return "running standard deviation of those gaps over their mean: near 0 for a beacon; missing before the third flow"
+        spread = "running standard deviation of those gaps over their mean"
+        return f"{spread}: near 0 for a beacon; missing before the third flow"
     kind, rest = name.split("_", 1)
     what, window = rest.rsplit("_", 1)
     whose = {"source": "of this initiator", "target": "of this responder", "pair": "between these two"}[kind]
