@@ -143,13 +143,15 @@ def test_a_file_cut_anywhere_yields_all_whole_packets_and_says_what_was_cut():
     assert size
 
 
-def test_a_compressed_file_cut_short_keeps_what_came_before(tmp_path):
+def test_a_compressed_file_cut_short_or_damaged_keeps_what_came_before(tmp_path):
     path = tmp_path / "cut.pcap.gz"
     many = [Packet(1_000_000 + step, payload=step % 1400) for step in range(2000)]
-    path.write_bytes(gzip.compress(pcap((p.time_us, frame(p)) for p in many))[:-200])
-    rows, report = flows(path)
-    assert 0 < sum(row["fwd_packets"] for row in rows) < 2000
-    assert report.stream.cut
+    whole = gzip.compress(pcap((p.time_us, frame(p)) for p in many))
+    for damaged in (whole[:-200], whole[:-2000] + b"\xff" * 2000):
+        path.write_bytes(damaged)
+        rows, report = flows(path)
+        assert 0 < sum(row["fwd_packets"] for row in rows) < 2000
+        assert report.stream.cut
 
 
 @pytest.mark.parametrize(

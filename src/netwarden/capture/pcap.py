@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,7 +95,7 @@ class _Window:
             self._make_room()
         try:
             chunk = self.stream.read(_CHUNK_BYTES)
-        except (EOFError, OSError, lzma.LZMAError, gzip.BadGzipFile):
+        except (EOFError, OSError, lzma.LZMAError, zlib.error, gzip.BadGzipFile):
             chunk = b""  # a compressed file cut short: what came before it is whole
         if not chunk:
             self.ended = True
