@@ -47,8 +47,8 @@ test: lint types ## Everything CI asks for: style, types, layers, validators and
 
 ##@ Day to day
 
-.PHONY: setup setup-core data system-packages check fast kernels serve train bench bench-meter fuzz fuzz-bounds \
-	flow-features coverage notebook screenshots mlflow
+.PHONY: setup setup-core data system-packages check fast serve train bench coverage notebook screenshots mlflow
+.PHONY: kernels bench-meter fuzz fuzz-bounds flow-features
 setup: $(DEV) ## Environment for development in .venv (a second when it is up to date)
 
 setup-core: $(CORE) ## Environment for running only

@@ -1,0 +1,126 @@
+"""`netwarden meter` as people and scripts use it."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from netwarden.capture.compiled import compile_kernels, is_cold
+from tests.capture.frames import SYN, Packet, capture
+from tests.fixtures.data import given
+
+NETWARDEN = Path(sys.executable).parent / "netwarden"
+
+
+def run(*words, stdin=None):
+    return subprocess.run([NETWARDEN, "meter", *map(str, words)], input=stdin, capture_output=True, check=False)
+
+
+@pytest.fixture
+def two_flows(tmp_path):
+    path = tmp_path / "two.pcap"
+    path.write_bytes(capture([Packet(step, source_port=1024 + step % 2, payload=step) for step in range(10)]))
+    return path
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_flows_are_written_in_every_format(two_flows, tmp_path, ending):
+    target = tmp_path / f"flows.{ending}"
+    done = run(two_flows, "-o", target)
+    assert done.returncode == 0, done.stderr
+    assert b"10 packets, 2 flows" in done.stderr and b"skipped: none" in done.stderr
+    readers = {"parquet": pd.read_parquet, "csv": pd.read_csv, "jsonl": lambda path: pd.read_json(path, lines=True)}
+    frame = readers[ending](target)
+    assert sorted(frame["src_port"]) == [1024, 1025]
+    assert frame["fwd_packets"].tolist() == [5, 5]
+
+
+def test_a_pipe_is_metered_into_json_lines(two_flows):
+    done = run("-", stdin=two_flows.read_bytes())
+    assert [json.loads(line)["fwd_packets"] for line in done.stdout.splitlines()] == [5, 5]
+
+
+def test_a_capture_without_flows_gives_a_table_without_rows(tmp_path):
+    (tmp_path / "empty.pcap").write_bytes(capture([]))
+    assert run(tmp_path / "empty.pcap", "-o", tmp_path / "flows.parquet").returncode == 0
+    table = pq.read_table(tmp_path / "flows.parquet")
+    assert (table.num_rows, "pair_start_gap_us" in table.column_names) == (0, True)
+
+
+def test_names_of_cicflowmeter_make_a_drop_in_for_the_original(tmp_path):
+    target = tmp_path / "flows.csv"
+    source = given("NETWARDEN_PCAPS", "ftp.pcap.gz")
+    done = run(source, "-o", target, "--names", "cicflowmeter", "--mode", "cicflowmeter")
+    assert done.returncode == 0, done.stderr
+    reference = given("NETWARDEN_PCAPS", "reference", "ftp.csv.gz")
+    with gzip.open(reference, "rt") as theirs, target.open() as ours:
+        assert ours.readline().strip() == theirs.readline().strip()
+    key = ["Src IP", "Src Port", "Flow Duration"]
+    theirs, ours = (pd.read_csv(path).sort_values(key).reset_index(drop=True) for path in (reference, target))
+    for name in theirs.columns.drop(["Flow ID", "Timestamp", "Label"]):
+        if theirs[name].dtype.kind in "if":
+            assert np.allclose(theirs[name], ours[name], rtol=1e-9, atol=1e-6, equal_nan=True), name
+        else:
+            assert theirs[name].tolist() == ours[name].tolist(), name
+
+
+def test_the_packets_of_a_flow_are_extracted_by_its_id(two_flows, tmp_path):
+    row = json.loads(run(two_flows).stdout.splitlines()[0])
+    one = tmp_path / "one.pcap"
+    done = run("extract", two_flows, "--flow", row["flow_id"], "-o", one)
+    assert done.stdout.decode().startswith("5 packets of flow"), done.stderr
+    again = json.loads(run(one).stdout)
+    around = ("source_", "target_", "pair_")  # context is of the capture, not of the flow
+    assert {k: v for k, v in again.items() if not k.startswith(around)} == {
+        k: v for k, v in row.items() if not k.startswith(around)
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-o", "x.csv"], "give either captures or --interface"),
+        (["{capture}", "--interface", "lo"], "give either captures or --interface"),
+        (["{capture}", "-o", "flows.xls"], "flows are written as .parquet, .csv, .jsonl"),
+        (["{capture}", "-o", "nowhere/flows.csv"], "the folder nowhere is not there"),
+        (["{capture}", "--mode", "fast"], "no meter mode 'fast'"),
+        (["{capture}", "--names", "zeek"], "no column names 'zeek'"),
+        (["{capture}", "--max-flows", "0"], "max_flows is 0"),
+        (["absent.pcap"], "absent.pcap cannot be read"),
+        (["extract", "{capture}", "--flow", "ffff", "-o", "one.pcap"], "no flow here has id ffff"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(two_flows, words, message):
+    done = run(*(word.format(capture=two_flows) for word in words))
+    assert done.returncode == 1
+    told = done.stderr.decode().strip().splitlines()
+    assert message in told[-1], told
+    assert "Traceback" not in done.stderr.decode()
+
+
+def test_compiling_ahead_leaves_nothing_to_compile():
+    compile_kernels()
+    assert not is_cold()
+
+
+def test_a_slow_scan_a_brute_force_and_a_beacon_stand_out(tmp_path):
+    quiet = [Packet(t * 7_000_000 + t * t * 90_000, "10.5.0.1", "10.5.0.2", 2000 + t, 443, 17) for t in range(12)]
+    scan = [Packet(t * 20_000_000, "10.6.0.1", f"10.6.1.{t}", 3000, 22, flags=SYN) for t in range(60)]
+    force = [Packet(t * 500_000, "10.7.0.1", "10.7.0.2", 4000 + t, 22, flags=SYN) for t in range(60)]
+    beacon = [Packet(t * 60_000_000, "10.8.0.1", "10.8.0.2", 5000 + t, 443, 17) for t in range(20)]
+    path = tmp_path / "all.pcap"
+    path.write_bytes(capture(sorted(quiet + scan + force + beacon, key=lambda packet: packet.time_us)))
+    assert run(path, "-o", tmp_path / "flows.parquet").returncode == 0
+    frame = pd.read_parquet(tmp_path / "flows.parquet")
+    last = frame.groupby("src_ip").max(numeric_only=True)
+    assert last.loc["10.6.0.1", "source_peers_30m"] > 40
+    assert last.loc["10.5.0.1", "source_peers_30m"] == 1
+    assert last.loc["10.7.0.1", "pair_failed_30m"] == 60
+    rhythm = frame[frame["src_ip"] == "10.8.0.1"]["pair_start_irregularity"].dropna()
+    assert rhythm.max() < 0.01 < frame[frame["src_ip"] == "10.5.0.1"]["pair_start_irregularity"].dropna().max()
