@@ -230,3 +230,9 @@ def test_a_file_without_header_may_leave_out_the_label_when_it_is_only_scored(tm
     assert read[1].select(names).equals(read[0].select(names))
     with pytest.raises(SchemaError, match="missing: attack_name"):
         list(read_batches(tmp_path / "features.csv", schema, labelled=True))
+
+
+def test_the_sample_holds_the_examples_of_the_schema(tmp_path, schema):
+    flows = one_batch(saved(tmp_path, sample_npy(schema)), schema).table.arrow
+    assert flows.column("service").to_pylist() == [row["service"] for row in schema.examples]
+    assert flows.column("dst_bytes").to_pylist() == [row.get("dst_bytes", 0) for row in schema.examples]

@@ -196,6 +196,9 @@ class FlowSchema(_Frozen):
     split: SplitPolicy = SplitPolicy()
     subsets: dict[str, Subset] = Field(default_factory=dict, description="Parts of the test rows, measured apart too")
     duplicates: Literal["drop", "keep"] = "drop"
+    examples: tuple[dict[str, float | str], ...] = Field(
+        (), description="Made-up rows to try a detector with; features that a row does not name are 0"
+    )
     faults: dict[str, int] = Field(default_factory=dict, description="Known faults and their number; only more fails")
     meter_mode: str = Field("", description="Flow meter mode of the files, where a meter of ours can make such flows")
     trains_on: Literal["all", "stable"] = Field(
@@ -211,6 +214,9 @@ class FlowSchema(_Frozen):
             raise ValueError(f"columns named twice {twice}, or with reserved names {taken}")
         if sum(column.role == "label" for column in self.columns) > 1:
             raise ValueError("more than one column has the role label")
+        strange = sorted({name for row in self.examples for name in row} - {column.name for column in self.features})
+        if strange:
+            raise ValueError(f"examples name {strange}, which are no features")
         return self
 
     @cached_property

@@ -35,10 +35,18 @@ def category_codes(schema: FlowSchema, vocabulary: Vocabulary | None = None) -> 
     }
 
 
-def sample_npy(schema: FlowSchema, vocabulary: Vocabulary | None = None, rows: int = 5) -> npt.NDArray[np.float64]:
-    """Made-up flows that a `.npy` upload of this schema may hold: (rows, features), the same at every call."""
+def sample_npy(
+    schema: FlowSchema, vocabulary: Vocabulary | None = None, rows: int | None = None
+) -> npt.NDArray[np.float64]:
+    """Made-up flows that a `.npy` upload of this schema may hold: (rows, features), the same at every call.
+
+    The schema's examples; where it has none, or `rows` are asked for, values drawn from its ranges.
+    """
+    if schema.examples and rows is None:
+        codes = category_codes(schema, vocabulary)
+        return np.array([[_example_value(row, column, codes) for column in schema.features] for row in schema.examples])
     draw = np.random.default_rng(0)
-    return np.column_stack([_sample_column(column, vocabulary, rows, draw) for column in schema.features])
+    return np.column_stack([_sample_column(column, vocabulary, rows or 5, draw) for column in schema.features])
 
 
 def recipe(schema: FlowSchema) -> str:
@@ -56,6 +64,11 @@ def recipe(schema: FlowSchema) -> str:
 
 def _categories(column: Column, vocabulary: Vocabulary | None) -> tuple[str, ...]:
     return column.categories if vocabulary is None else vocabulary.get(column.name, column.categories)
+
+
+def _example_value(row: Mapping[str, float | str], column: Column, codes: Mapping[str, Mapping[str, int]]) -> float:
+    value = row.get(column.name, 0)
+    return codes[column.name].get(str(value), -1) if column.categorical else float(value)
 
 
 def _sample_column(
