@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,11 @@ def test_flows_are_written_in_every_format(two_flows, tmp_path, ending):
     done = run(two_flows, "-o", target)
     assert done.returncode == 0, done.stderr
     assert b"10 packets, 2 flows" in done.stderr and b"skipped: none" in done.stderr
-    readers = {"parquet": pd.read_parquet, "csv": pd.read_csv, "jsonl": lambda path: pd.read_json(path, lines=True)}
+    readers: dict[str, Any] = {
+        "parquet": pd.read_parquet,
+        "csv": pd.read_csv,
+        "jsonl": lambda path: pd.read_json(path, lines=True),
+    }
     frame = readers[ending](target)
     assert sorted(frame["src_port"]) == [1024, 1025]
     assert frame["fwd_packets"].tolist() == [5, 5]
@@ -62,7 +67,8 @@ def test_names_of_cicflowmeter_make_a_drop_in_for_the_original(tmp_path):
     with gzip.open(reference, "rt") as theirs, target.open() as ours:
         assert ours.readline().strip() == theirs.readline().strip()
     key = ["Src IP", "Src Port", "Flow Duration"]
-    theirs, ours = (pd.read_csv(path).sort_values(key).reset_index(drop=True) for path in (reference, target))
+    tables: list[Any] = [pd.read_csv(path).sort_values(key).reset_index(drop=True) for path in (reference, target)]
+    theirs, ours = tables
     for name in theirs.columns.drop(["Flow ID", "Timestamp", "Label"]):
         if theirs[name].dtype.kind in "if":
             assert np.allclose(theirs[name], ours[name], rtol=1e-9, atol=1e-6, equal_nan=True), name
@@ -117,8 +123,8 @@ def test_a_slow_scan_a_brute_force_and_a_beacon_stand_out(tmp_path):
     path = tmp_path / "all.pcap"
     path.write_bytes(capture(sorted(quiet + scan + force + beacon, key=lambda packet: packet.time_us)))
     assert run(path, "-o", tmp_path / "flows.parquet").returncode == 0
-    frame = pd.read_parquet(tmp_path / "flows.parquet")
-    last = frame.groupby("src_ip").max(numeric_only=True)
+    frame: Any = pd.read_parquet(tmp_path / "flows.parquet")
+    last: Any = frame.groupby("src_ip").max(numeric_only=True)
     assert last.loc["10.6.0.1", "source_peers_30m"] > 40
     assert last.loc["10.5.0.1", "source_peers_30m"] == 1
     assert last.loc["10.7.0.1", "pair_failed_30m"] == 60
