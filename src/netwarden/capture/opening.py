@@ -6,6 +6,7 @@ import gzip
 import lzma
 import sys
 import zlib
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,13 +40,13 @@ def is_capture(path: Path) -> bool:
     return start in PCAP_MAGIC or start == PCAPNG_MAGIC or path.name.lower().endswith(CAPTURE_ENDINGS)
 
 
-def open_capture(source: Path | str | BinaryIO) -> BinaryIO:
+def open_capture(source: Path | str | BinaryIO) -> BinaryIO | CaptureFile:
     """Decompressed bytes of a file, of standard input (`-`) or of an open stream. Raises InputError."""
     if not isinstance(source, (str, Path)):
         return source
     if str(source) == "-":
         return sys.stdin.buffer
-    return CaptureFile(Path(source))  # type: ignore[return-value]  # it has what a reader needs: name, read and close
+    return CaptureFile(Path(source))
 
 
 class CaptureFile:
@@ -53,7 +54,7 @@ class CaptureFile:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._raw = path.open("rb")
+            self._raw: BufferedReader = path.open("rb")
             self._size = max(path.stat().st_size, 1)
             head = self._raw.read(4)
         except OSError as error:
@@ -64,6 +65,14 @@ class CaptureFile:
 
     def read(self, size: int) -> bytes:
         return self._stream.read(size)
+
+    def readinto(self, room: memoryview) -> int:
+        """Bytes read straight into `room`: for a plain file without a copy, which is half of what walking it costs."""
+        if self._stream is self._raw:
+            return self._raw.readinto(room)
+        chunk = self._stream.read(len(room))
+        room[: len(chunk)] = chunk
+        return len(chunk)
 
     def close(self) -> None:
         self._stream.close()

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numba as nb
 import numpy as np
 
-from netwarden.capture.opening import PCAP_MAGIC, PCAPNG_MAGIC, open_capture
+from netwarden.capture.opening import PCAP_MAGIC, PCAPNG_MAGIC, CaptureFile, open_capture
 from netwarden.capture.records import RECORD
 from netwarden.errors import InputError
 
@@ -75,7 +75,7 @@ def read_capture(source: Path | str | BinaryIO, facts: CaptureFacts | None = Non
 class _Window:
     """A sliding view of a stream: unread bytes stay, more are read behind them."""
 
-    stream: BinaryIO
+    stream: BinaryIO | CaptureFile
     data: Any = field(default_factory=lambda: np.empty(2 * _CHUNK_BYTES, np.uint8))
     start: int = 0
     end: int = 0
@@ -94,15 +94,19 @@ class _Window:
         if len(self.data) - self.end < _CHUNK_BYTES:
             self._make_room()
         try:
-            chunk = self.stream.read(_CHUNK_BYTES)
+            count = self._fill(memoryview(self.data)[self.end : self.end + _CHUNK_BYTES])
         except (EOFError, OSError, lzma.LZMAError, zlib.error, gzip.BadGzipFile):
-            chunk = b""  # a compressed file cut short: what came before it is whole
-        if not chunk:
-            self.ended = True
-            return False
-        self.data[self.end : self.end + len(chunk)] = np.frombuffer(chunk, np.uint8)
-        self.end += len(chunk)
-        return True
+            count = 0  # a compressed file cut short: what came before it is whole
+        self.end += count
+        self.ended = count == 0
+        return not self.ended
+
+    def _fill(self, room: memoryview) -> int:
+        if isinstance(self.stream, CaptureFile):
+            return self.stream.readinto(room)
+        chunk = self.stream.read(len(room))
+        room[: len(chunk)] = chunk
+        return len(chunk)
 
     def need(self, count: int) -> bool:
         while len(self) < count:
