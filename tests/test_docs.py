@@ -50,6 +50,8 @@ def is_command(command: Any, words: list[str]) -> bool:
     subcommands = getattr(command, "commands", None)
     if subcommands is None:
         return True  # the rest are arguments
+    if hasattr(command, "by_default") and (not words or words[0] not in subcommands):
+        return command.by_default in subcommands  # the words are arguments of its default command
     return bool(words) and words[0] in subcommands and is_command(subcommands[words[0]], words[1:])
 
 

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 class _RunByDefault(TyperGroup):
     """`meter FILES…` and `meter --interface IF` mean `meter run …`."""
 
+    by_default = "run"
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in {*self.commands, "--help"}:
-            args = ["run", *args]
+            args = [self.by_default, *args]
         return super().parse_args(ctx, args)
 
 
