@@ -31,6 +31,7 @@ Document = dict[str, Any]
 _DUPLICATE = 11000
 _HOSTS = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:\d+)?(,([A-Za-z0-9._-]+)(:\d+)?)*")
 _STALLED_S = 60.0  # one answer; a scan is many
+_TRIES = 10  # at creating a document that others create too
 
 
 def shared(uri: str, database: str, timeout_s: float) -> Mongo:
@@ -129,12 +130,13 @@ class Mongo:
     def update_one(self, collection: Collection[Document], key: str, stages: list[Document]) -> Document:
         """The document of a key after an update by the server's own expressions, created where it is not there."""
         with self.explained():
-            for _ in range(2):  # two that create it at once: the second finds it there
+            for _ in range(_TRIES):  # of those that create it at once, all but one are refused or told of nothing
                 try:
                     after = collection.find_one_and_update({"_id": key}, stages, upsert=True, return_document=True)
                 except DuplicateKeyError:
                     continue
-                return dict(after or {})
+                if after is not None:
+                    return dict(after)
         raise StoreError(f"{self.address}: {key!r} changes too quickly")
 
 
