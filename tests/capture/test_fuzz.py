@@ -21,6 +21,7 @@ def test_a_run_is_decided_by_its_seed():
 
 
 @pytest.mark.slow
+@pytest.mark.slow  # compiles every kernel once more, with checks
 def test_no_kernel_reads_out_of_bounds(tmp_path):
     """The check of indices goes into the compiled code, so these kernels are compiled for themselves."""
     checked = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}

@@ -80,12 +80,13 @@ def test_a_replay_at_50_k_packets_a_second_drops_nothing_and_gives_the_flows_of_
 
 
 def _wait_for_tap(cable) -> None:
-    """Until the meter's socket is there: its ring shows in the namespace's list of packet sockets."""
+    """Until the meter's socket is bound, which it is after its ring is there: until then it hears nothing."""
     for _ in range(600):
         shown = subprocess.run(
             cable.at_receiver("cat", "/proc/net/packet"), check=True, capture_output=True, text=True
         ).stdout
-        if len(shown.splitlines()) > 1:
+        sockets = [line.split() for line in shown.splitlines()[1:]]
+        if any(protocol == "0003" and interface != "0" for _, _, _, protocol, interface, *_ in sockets):
             return
         time.sleep(0.1)
     pytest.fail("the meter never opened its socket")
