@@ -20,7 +20,6 @@ def test_a_run_is_decided_by_its_seed():
     assert fuzz.run(200, seed=5) == fuzz.run(200, seed=5)
 
 
-@pytest.mark.slow
 @pytest.mark.slow  # compiles every kernel once more, with checks
 def test_no_kernel_reads_out_of_bounds(tmp_path):
     """The check of indices goes into the compiled code, so these kernels are compiled for themselves."""
