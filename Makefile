@@ -64,8 +64,8 @@ check: lint types fast ## Quick checks before a commit: style, types, layers, va
 kernels: $(CORE) ## Compile the flow meter's packet loops now rather than at first use
 	$(BIN)/netwarden meter compile
 
-fast: $(DEV) ## Tests that need neither a pipeline run nor a browser
-	$(call timed,fast tests,$(BIN)/pytest -q -m "not slow and not browser and not pipeline" $(PYTEST_ARGS))
+fast: $(DEV) ## Tests that need neither a pipeline run nor a browser nor servers
+	$(call timed,fast tests,$(BIN)/pytest -q -m "not slow and not browser and not pipeline" $(foreach part,stores portal training test_doctor.py,--ignore=tests/$(part)) $(PYTEST_ARGS))
 
 serve: $(CORE) ## Portal on HOST:PORT, without loading or training first
 	$(BIN)/netwarden serve --host $(HOST) --port $(PORT)
