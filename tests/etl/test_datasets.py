@@ -133,7 +133,8 @@ def test_the_list_has_address_licence_size_and_place_of_every_dataset(settings):
     text = describe_all(settings)
     for dataset in PUBLIC:
         assert dataset.page in text and dataset.licence in text and dataset.size in text
-        assert str(settings.datasets / dataset.folder) in text
+        place = settings.workspace / dataset.shipped if dataset.shipped else settings.datasets / dataset.folder
+        assert str(place) in text
         assert dataset.schema_id in schema_ids(settings.schema_dir)
     assert text.count("none pinned") == 4 and "sha256 1b86d2f957b3" in text
 
@@ -144,5 +145,5 @@ def test_the_pinned_checksums_are_those_of_the_complete_files(settings, nsl_kdd)
 
 
 def test_an_unknown_dataset_names_the_known_ones(settings):
-    with pytest.raises(NotFoundError, match=r"no public dataset 'kdd'; known: nsl_kdd, .*; for files of your own"):
+    with pytest.raises(NotFoundError, match=r"no public dataset 'kdd'; known: lab, nsl_kdd, .*; for files of your own"):
         fetch(settings, "kdd")

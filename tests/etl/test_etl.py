@@ -214,7 +214,7 @@ def test_a_dataset_keeps_its_schema(settings, small, nsl_slice):
         ({}, "nothing to load: give files or folders, or --dataset"),
         ({"paths": ["nowhere.csv"]}, "nowhere.csv does not exist"),
         ({"paths": ["."], "dataset": "x"}, "no flow tables in .*; expected .csv, .txt, .log or .parquet files"),
-        ({"dataset": "kdd99"}, "no public dataset 'kdd99'; known: nsl_kdd, cic_ids2017"),
+        ({"dataset": "kdd99"}, "no public dataset 'kdd99'; known: lab, nsl_kdd, cic_ids2017"),
     ],
 )
 def test_what_cannot_be_loaded_is_said_in_one_sentence(settings, arguments, message):

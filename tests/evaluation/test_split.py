@@ -112,3 +112,45 @@ def test_floods_that_leave_few_other_rows_leave_some_of_these_to_every_part():
     parts = draw(groups, np.full(1000, "dos"), "fit", {"calibration": 0.1, "threshold": 0.1, "validation": 0.1}, seed=1)
     assert set(parts[:950]) == {"fit"}
     assert set(parts[950:]) == {"fit", "calibration", "threshold", "validation"}
+
+
+@pytest.fixture
+def by_day(table, schema):
+    """The toy table as days: training files, a validation file and a test file; sources act for seconds on end."""
+    splits = np.repeat(["train", "validation", "test"], [2000, 1000, 1000])
+    split = SplitPolicy(policy="time", own=True, together=("service",), together_s=20)
+    return with_column(table, "split", splits.tolist()), schema.model_copy(update={"split": split})
+
+
+def test_days_of_a_dataset_train_validate_and_test_as_declared(by_day):
+    table, schema = by_day
+    parts = assign_parts(table, schema, PARAMS)
+    assert set(parts[:2000]) == {"fit"} and set(parts[3000:]) == {"test"}
+    drawn = parts[2000:3000]
+    for part, share in (("calibration", 1 / 6), ("threshold", 1 / 3), ("validation", 1 / 2)):
+        assert (drawn == part).mean() == pytest.approx(share, abs=0.05)
+
+
+def test_flows_of_one_source_family_and_slice_of_time_stay_together(by_day):
+    table, schema = by_day
+    parts = assign_parts(table, schema, PARAMS)
+    seconds = np.arange(len(parts)) // 20
+    keys = list(zip(table.arrow["service"].to_pylist(), table.arrow["family"].to_pylist(), seconds, strict=True))
+    sides = {
+        key: {part for other, part in zip(keys, parts, strict=True) if other == key} for key in set(keys[2000:2400])
+    }
+    assert all(len(found) == 1 for found in sides.values())
+
+
+def test_the_days_before_and_after_move_no_validation_row(by_day):
+    table, schema = by_day
+    parts = assign_parts(table, schema, PARAMS)
+    kept = np.r_[0:1, 2000:3000, 3999:4000]
+    again = assign_parts(replace(table, arrow=table.arrow.take(kept)), schema, PARAMS)
+    assert (again == parts[kept]).all()
+
+
+def test_splits_of_a_dataset_count_only_where_the_schema_says_so(by_day):
+    table, schema = by_day
+    drawn = schema.model_copy(update={"split": SplitPolicy(policy="grouped_random")})
+    assert set(assign_parts(table, drawn, PARAMS)[:2000]) > {"fit", "test"}

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from netwarden.errors import DataCheckError, SchemaError
+from netwarden.evaluation.split import split_by_file
 from netwarden.flows.content import row_hashes
 from netwarden.flows.labels import BENIGN
 from netwarden.flows.schema import FAMILY, LABEL, ROW_ID, SOURCE_FILE, SOURCE_LINE, SPLIT, FlowSchema
@@ -127,7 +128,7 @@ def _ranges(table: FlowTable, schema: FlowSchema, params: ValidateParams) -> _Fo
 def _classes(table: FlowTable, schema: FlowSchema, params: ValidateParams) -> _Found:
     attack = _attack(table)
     splits = np.asarray(table.arrow.column(SPLIT).to_pylist(), dtype=object)
-    sides = sorted(set(splits)) if schema.split.policy == "official" else [None]
+    sides = sorted(set(splits)) if split_by_file(table, schema) else [None]
     short = [
         f"{side or 'all rows'} has {rows} {kind}"
         for side in sides
@@ -148,8 +149,10 @@ def _conflicts(table: FlowTable, schema: FlowSchema, _params: ValidateParams) ->
 
 def _overlap(table: FlowTable, schema: FlowSchema, _params: ValidateParams) -> _Found:
     name, what = "train_test_overlap", "distinct rows, label included, that are both in training and in test files"
-    if schema.split.policy != "official":
+    if not split_by_file(table, schema):
         return name, 0, what, ()  # the draw keeps equal rows on one side
+    if schema.duplicates == "keep":
+        return name, 0, what, ()  # equal rows are separate events there, so both sides may well have some
     content = row_hashes(table.arrow, [*(column.name for column in schema.features), LABEL])
     tests = pc.equal(table.arrow.column(SPLIT), "test").to_numpy(zero_copy_only=False)
     marks = np.isin(content, np.intersect1d(content[tests], content[~tests])) & tests

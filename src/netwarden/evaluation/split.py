@@ -18,26 +18,54 @@ from netwarden.settings import TransformParams
 
 Parts = npt.NDArray[np.str_]
 FIT, CALIBRATION, THRESHOLD, VALIDATION, TEST = "fit", "calibration", "threshold", "validation", "test"
+TRAIN = "train"  # split of a dataset's own; its other two are named like the parts
 _WORD = "U11"  # as long as the longest of them
+_SLICE = "slice of time"
 
 
 def assign_parts(table: FlowTable, schema: FlowSchema, params: TransformParams) -> Parts:
     """Part of each row: fit, calibration, threshold, validation or test.
 
-    The schema's policy says which rows test; the others are drawn by family, rows of equal features on one side.
-    A row's part depends on the training rows of its family and on the seed only, never on row order or test rows.
+    The dataset's own splits, else the schema's policy, say which rows test; the others are drawn by family, rows that
+    belong together on one side. Where the dataset has a split `validation`, all rows of `train` fit and only the
+    validation rows are drawn from, at most half of them to calibrate and to set the threshold. A row's part depends on the training rows of its family and on the seed only, never
+    on row order or test rows.
     """
-    groups = row_hashes(table.arrow, [column.name for column in schema.features])
+    groups = _groups(table, schema)
     families = np.asarray(table.arrow.column(FAMILY).to_pylist(), dtype=str)
-    training = ~_tests(table, schema, groups, families, params)
     parts = np.full(len(table), TEST, dtype=_WORD)
-    held_out = {
+    shares = {
         CALIBRATION: params.calibration_share,
         THRESHOLD: params.threshold_share,
         VALIDATION: params.validation_share,
     }
-    parts[training] = draw(groups[training], families[training], FIT, held_out, params.seed)
+    drawn, rest = ~_tests(table, schema, groups, families, params), FIT
+    splits = np.asarray(table.arrow.column(SPLIT).to_pylist(), dtype=str)
+    if split_by_file(table, schema) and VALIDATION in splits:
+        parts[splits == TRAIN] = FIT
+        drawn, rest = splits == VALIDATION, VALIDATION
+        shares = {part: share / sum(shares.values()) for part, share in shares.items() if part != VALIDATION}
+    parts[drawn] = draw(groups[drawn], families[drawn], rest, shares, params.seed)
     return parts
+
+
+def split_by_file(table: FlowTable, schema: FlowSchema) -> bool:
+    """Whether the files of the dataset say what tests, rather than a draw."""
+    declared = schema.split.own and any(table.arrow.column(SPLIT).unique().to_pylist())
+    return schema.split.policy == "official" or declared
+
+
+def _groups(table: FlowTable, schema: FlowSchema) -> Hashes:
+    """Rows that stay on one side of every draw: one group of equal features or, where the schema says so, of equal
+    `together` columns and family in one slice of time.
+    """
+    if not schema.split.together:
+        return row_hashes(table.arrow, [column.name for column in schema.features])
+    if schema.time_column is None:
+        raise SchemaError(f"schema {schema.id} keeps slices of time together, but no column has the role time")
+    clock = table.arrow.column(schema.time_column.name).cast(pa.int64())
+    slices = pc.floor(pc.divide(clock.cast(pa.float64()), schema.split.together_s * 1e6))
+    return row_hashes(table.arrow.append_column(_SLICE, slices), [*schema.split.together, FAMILY, _SLICE])
 
 
 def draw(groups: Hashes, strata: Parts, rest: str, held_out: Mapping[str, float], seed: int) -> Parts:
@@ -88,7 +116,7 @@ def _running_middles(sizes: npt.NDArray[np.int64], stratum: npt.NDArray[np.int64
 def _tests(
     table: FlowTable, schema: FlowSchema, groups: Hashes, families: Parts, params: TransformParams
 ) -> npt.NDArray[np.bool_]:
-    if schema.split.policy == "official":
+    if split_by_file(table, schema):
         return _official(table, schema)
     if schema.split.policy == "time":
         return _latest(table, schema, params.test_share)
@@ -102,7 +130,7 @@ def _official(table: FlowTable, schema: FlowSchema) -> npt.NDArray[np.bool_]:
     found = set(splits.unique().to_pylist())
     if not {"train", "test"} <= found:
         raise DataCheckError(
-            f"schema {schema.id} splits by official files, but the store has only {sorted(found) or 'no rows'}; "
+            f"files say the splits of schema {schema.id} here, but the store has only {sorted(found) or 'no rows'}; "
             "load both the training and the test files with ETL.py"
         )
     return np.asarray(pc.equal(splits, "test").to_numpy(zero_copy_only=False), dtype=bool)

@@ -147,11 +147,18 @@ class SplitPolicy(_Frozen):
     """Which rows test.
 
     `official`: a file-name pattern per split. `time`: the last share of the time span, by the time column.
-    `grouped_random`: a seeded draw in which rows of equal content stay on one side.
+    `grouped_random`: a seeded draw in which rows of equal content stay on one side. With `own`, the splits that a
+    dataset's folder declares (dataset.yaml) come before the policy.
+
+    `together`: rows that agree in these columns and in family, and start in one slice of `together_s`, stay on one side
+    of every draw; without it, rows of equal features do.
     """
 
     policy: Literal["official", "time", "grouped_random"] = "grouped_random"
     files: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="split → file name patterns (fnmatch)")
+    own: bool = False
+    together: tuple[str, ...] = ()
+    together_s: float = Field(10.0, gt=0)
 
 
 class Subset(_Frozen):

@@ -1,4 +1,4 @@
-"""Public datasets: where they are published, under which terms, and which files here are theirs."""
+"""Known datasets: where they are published, under which terms, and which files here are theirs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from netwarden.sources.files import is_flow_file, plain_name
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = 30
 _SEARCH_DEPTH = 3
+_SHOWN_FILES = 8
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,10 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class PublicDataset:
-    """One public dataset. Without `files` nobody here could pin a checksum, so it is fetched by hand only."""
+    """One public dataset. Without `files` nobody here could pin a checksum, so it is fetched by hand only.
+
+    `shipped` is the folder of the workspace that holds a dataset which comes with Netwarden.
+    """
 
     name: str
     title: str
@@ -44,6 +48,7 @@ class PublicDataset:
     patterns: tuple[str, ...]
     by_hand: str
     files: tuple[RemoteFile, ...] = ()
+    shipped: str = ""
 
     @property
     def folder(self) -> str:
@@ -53,6 +58,17 @@ class PublicDataset:
 _NSL_KDD_MIRROR = "https://raw.githubusercontent.com/defcom17/NSL_KDD/master/"
 
 PUBLIC: tuple[PublicDataset, ...] = (
+    PublicDataset(
+        name="lab",
+        title="Netwarden's traffic laboratory, five days",
+        schema_id="netwarden_flow",
+        page="docs/lab-dataset.md",
+        licence="CC-BY-4.0",
+        size="five days of flows, at most 25 MB packed",
+        patterns=("day-*.csv",),
+        by_hand="the files of lab/data, which come with Netwarden,",
+        shipped="lab/data",
+    ),
     PublicDataset(
         name="nsl_kdd",
         title="NSL-KDD (UNB CIC, 2009)",
@@ -143,6 +159,8 @@ def locate(settings: Settings, name: str) -> list[Path]:
     In the dataset's own folder every flow table counts where none has a published name; elsewhere only those that have.
     """
     dataset = _require(name)
+    if dataset.shipped:
+        return _flow_files(settings.workspace / dataset.shipped)
     own = [
         folder
         for folder in _folders(settings.datasets)
@@ -161,6 +179,8 @@ def fetch(settings: Settings, name: str) -> str:
     """
     dataset = _require(name)
     found = locate(settings, name)
+    if dataset.shipped:
+        return _shipped(settings, dataset, found)
     if not dataset.files:
         if found:
             return f"{dataset.name} is here: {', '.join(str(path) for path in found)} (no published checksum to check)"
@@ -170,10 +190,22 @@ def fetch(settings: Settings, name: str) -> str:
     return "\n".join(lines)
 
 
+def _shipped(settings: Settings, dataset: PublicDataset, found: list[Path]) -> str:
+    folder = settings.workspace / dataset.shipped
+    if not found:
+        raise NotFoundError(
+            f"{dataset.name} comes with Netwarden, but {folder} holds no flow tables; is the checkout complete, "
+            "and is NETWARDEN_WORKSPACE its folder?"
+        )
+    return f"{folder}: here, {len(found)} files; it comes with Netwarden"
+
+
 def obtain(settings: Settings, name: str) -> list[Path]:
     """The files of a public dataset: those here, else downloaded. Raises NotFoundError that says what to do."""
     found = locate(settings, name)
     dataset = _require(name)
+    if dataset.shipped:
+        _shipped(settings, dataset, found)
     absent = [file for file in dataset.files if file.name not in {plain_name(path) for path in found}]
     if found and not absent:
         return found
@@ -197,17 +229,27 @@ def _require(name: str) -> PublicDataset:
 def _describe(settings: Settings, dataset: PublicDataset) -> str:
     found = locate(settings, dataset.name)
     pinned = [f"{file.name} sha256 {file.sha256}" for file in dataset.files]
+    place = settings.workspace / dataset.shipped if dataset.shipped else settings.datasets / dataset.folder
     lines = [
         f"{dataset.name}: {dataset.title}",
         f"  address   {dataset.page}",
         f"  licence   {dataset.licence}",
         f"  size      {dataset.size}",
         f"  schema    {dataset.schema_id}",
-        f"  checksum  {'; '.join(pinned) or 'none pinned: the published files were not at hand to take one from'}",
-        f"  by hand   put {dataset.by_hand} into {settings.datasets / dataset.folder}",
-        f"  here      {', '.join(str(path) for path in found) or 'no'}",
+        f"  checksum  {'; '.join(pinned) or _no_checksum(dataset)}",
+        f"  by hand   put {dataset.by_hand} into {place}",
+        f"  here      {_listed(found) or 'no'}",
     ]
     return "\n".join(lines)
+
+
+def _no_checksum(dataset: PublicDataset) -> str:
+    return "git's own" if dataset.shipped else "none pinned: the published files were not at hand to take one from"
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    more = len(paths) - _SHOWN_FILES
+    return ", ".join(map(str, paths[:_SHOWN_FILES])) + (f" and {more} more" if more > 0 else "")
 
 
 def _folders(root: Path, depth: int = _SEARCH_DEPTH) -> Iterable[Path]:

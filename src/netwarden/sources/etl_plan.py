@@ -12,6 +12,7 @@ from netwarden.errors import InputError, SchemaError
 from netwarden.flows.conform import guess_schema
 from netwarden.flows.schema import FlowSchema, load_schema, schema_ids
 from netwarden.settings import Settings
+from netwarden.sources.dataset_folder import DESCRIPTION, DatasetFolder, describe_folder
 from netwarden.sources.datasets import normal_name, obtain, public_dataset
 from netwarden.sources.files import column_names, is_flow_file, plain_name, read_batches
 
@@ -40,11 +41,16 @@ class Plan:
 def make_plan(settings: Settings, paths: Sequence[Path], *, dataset: str, schema: str) -> Plan:
     """The plan of a load from what was asked.
 
-    Without paths, the dataset is a public one. Without a schema, it is the public dataset's, else guessed. Raises
-    NotFoundError, InputError or SchemaError that says what is missing.
+    Without paths, the dataset is a public one. A folder with a `dataset.yaml` says name, schema and splits itself.
+    Without a schema, it is the public dataset's, else guessed. Raises NotFoundError, InputError or SchemaError that
+    says what is missing.
     """
     if not paths and not dataset:
         raise InputError("nothing to load: give files or folders, or --dataset with the name of a public dataset")
+    folder = _folder(settings, paths, dataset)
+    described = describe_folder(folder) if folder else None
+    if folder and described:
+        return _plan_described(settings, folder, described, dataset, schema)
     found = [(path, path.name) for path in obtain(settings, dataset)] if not paths else _expand(paths)
     if not found:
         raise InputError(f"no flow tables in {', '.join(map(str, paths))}; expected .csv, .txt, .log or .parquet files")
@@ -53,6 +59,26 @@ def make_plan(settings: Settings, paths: Sequence[Path], *, dataset: str, schema
     chosen = _schema(settings, name, schema, [path for path, _ in found])
     files, not_loaded = _split(found, chosen, named={path.resolve() for path in paths if path.is_file()})
     return Plan(name, chosen, files, not_loaded)
+
+
+def _folder(settings: Settings, paths: Sequence[Path], dataset: str) -> Path | None:
+    """The one folder that was asked for, by its path or as the dataset that comes with Netwarden."""
+    if len(paths) == 1:
+        return paths[0] if paths[0].is_dir() else None
+    public = public_dataset(dataset)
+    return settings.workspace / public.shipped if not paths and public and public.shipped else None
+
+
+def _plan_described(settings: Settings, folder: Path, described: DatasetFolder, dataset: str, schema: str) -> Plan:
+    files = tuple(PlannedFile(path, name, described.split_of(name)) for path, name in _expand([folder]))
+    if not files:
+        raise InputError(f"no flow tables in {folder}, which holds a {DESCRIPTION}; is the checkout complete?")
+    chosen = load_schema(schema or described.schema_id, settings.schema_dir)
+    if not chosen.split.own:
+        raise SchemaError(
+            f"{folder / DESCRIPTION} declares splits, for which schema {chosen.id} needs `split: own: true`"
+        )
+    return Plan(normal_name(dataset or described.name), chosen, files)
 
 
 def _expand(paths: Sequence[Path]) -> list[tuple[Path, str]]:
