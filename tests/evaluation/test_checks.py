@@ -86,6 +86,16 @@ def test_rows_in_training_and_test_files_are_refused(table, schema):
     assert failures(with_column(table, "split", splits), schema)["train_test_overlap"].found > 50
 
 
+def test_where_equal_rows_are_separate_events_neither_conflicts_nor_overlap_are_faults(table, schema):
+    separate = schema.model_copy(update={"duplicates": "keep"})
+    twins = with_column(table, "split", ["test" if row % 2 else "train" for row in range(len(table))])
+    for name in ("bytes", "rate"):
+        twins = with_column(twins, name, [1] * len(table))
+    found = {check.name: check for check in run_checks(twins, separate, PARAMS)}
+    assert found["train_test_overlap"].found == found["label_conflicts"].found == 0
+    assert "different labels: 3, which is no fault where equal rows" in found["label_conflicts"].what
+
+
 def test_a_feature_that_tells_the_label_all_by_itself_is_refused(table, schema):
     told = np.where(np.array(table.arrow["label"].to_pylist()) == "benign", 1.0, 2.0)
     what = failures(with_column(table, "rate", told), schema)["leak_columns"].what

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from netwarden.errors import DataCheckError, SchemaError
-from netwarden.evaluation.split import split_by_file
 from netwarden.flows.content import row_hashes
 from netwarden.flows.labels import BENIGN
 from netwarden.flows.schema import FAMILY, LABEL, ROW_ID, SOURCE_FILE, SOURCE_LINE, SPLIT, FlowSchema
@@ -128,7 +127,7 @@ def _ranges(table: FlowTable, schema: FlowSchema, params: ValidateParams) -> _Fo
 def _classes(table: FlowTable, schema: FlowSchema, params: ValidateParams) -> _Found:
     attack = _attack(table)
     splits = np.asarray(table.arrow.column(SPLIT).to_pylist(), dtype=object)
-    sides = sorted(set(splits)) if split_by_file(table, schema) else [None]
+    sides = sorted(set(splits)) if schema.split.by_file(splits) else [None]
     short = [
         f"{side or 'all rows'} has {rows} {kind}"
         for side in sides
@@ -143,16 +142,18 @@ def _conflicts(table: FlowTable, schema: FlowSchema, _params: ValidateParams) ->
     groups = pd.Series(_features(table, schema))
     names = pd.Series(table.arrow.column(LABEL).to_pylist()).groupby(groups).transform("nunique")
     marks = (names > 1).to_numpy()
-    what = "sets of rows with equal features and different labels"
-    return "label_conflicts", int(groups[marks].nunique()), what, _where(table, marks)
+    what, sets = "sets of rows with equal features and different labels", int(groups[marks].nunique())
+    if schema.duplicates == "keep":
+        return "label_conflicts", 0, f"{what}: {sets}, which is no fault where equal rows are separate events", ()
+    return "label_conflicts", sets, what, _where(table, marks)
 
 
 def _overlap(table: FlowTable, schema: FlowSchema, _params: ValidateParams) -> _Found:
     name, what = "train_test_overlap", "distinct rows, label included, that are both in training and in test files"
-    if not split_by_file(table, schema):
+    if not schema.split.by_file(table.arrow.column(SPLIT).unique().to_pylist()):
         return name, 0, what, ()  # the draw keeps equal rows on one side
     if schema.duplicates == "keep":
-        return name, 0, what, ()  # equal rows are separate events there, so both sides may well have some
+        return name, 0, f"{what}; equal rows are separate events here, so they are not counted", ()
     content = row_hashes(table.arrow, [*(column.name for column in schema.features), LABEL])
     tests = pc.equal(table.arrow.column(SPLIT), "test").to_numpy(zero_copy_only=False)
     marks = np.isin(content, np.intersect1d(content[tests], content[~tests])) & tests

@@ -28,8 +28,8 @@ def assign_parts(table: FlowTable, schema: FlowSchema, params: TransformParams) 
 
     The dataset's own splits, else the schema's policy, say which rows test; the others are drawn by family, rows that
     belong together on one side. Where the dataset has a split `validation`, all rows of `train` fit and only the
-    validation rows are drawn from, at most half of them to calibrate and to set the threshold. A row's part depends on the training rows of its family and on the seed only, never
-    on row order or test rows.
+    validation rows are drawn from, at most half of them to calibrate and to set the threshold. A row's part depends on
+    the training rows of its family and on the seed only, never on row order or test rows.
     """
     groups = _groups(table, schema)
     families = np.asarray(table.arrow.column(FAMILY).to_pylist(), dtype=str)
@@ -41,18 +41,12 @@ def assign_parts(table: FlowTable, schema: FlowSchema, params: TransformParams) 
     }
     drawn, rest = ~_tests(table, schema, groups, families, params), FIT
     splits = np.asarray(table.arrow.column(SPLIT).to_pylist(), dtype=str)
-    if split_by_file(table, schema) and VALIDATION in splits:
+    if schema.split.by_file(splits) and VALIDATION in splits:
         parts[splits == TRAIN] = FIT
         drawn, rest = splits == VALIDATION, VALIDATION
         shares = {part: share / sum(shares.values()) for part, share in shares.items() if part != VALIDATION}
     parts[drawn] = draw(groups[drawn], families[drawn], rest, shares, params.seed)
     return parts
-
-
-def split_by_file(table: FlowTable, schema: FlowSchema) -> bool:
-    """Whether the files of the dataset say what tests, rather than a draw."""
-    declared = schema.split.own and any(table.arrow.column(SPLIT).unique().to_pylist())
-    return schema.split.policy == "official" or declared
 
 
 def _groups(table: FlowTable, schema: FlowSchema) -> Hashes:
@@ -116,7 +110,7 @@ def _running_middles(sizes: npt.NDArray[np.int64], stratum: npt.NDArray[np.int64
 def _tests(
     table: FlowTable, schema: FlowSchema, groups: Hashes, families: Parts, params: TransformParams
 ) -> npt.NDArray[np.bool_]:
-    if split_by_file(table, schema):
+    if schema.split.by_file(table.arrow.column(SPLIT).unique().to_pylist()):
         return _official(table, schema)
     if schema.split.policy == "time":
         return _latest(table, schema, params.test_share)

@@ -160,6 +160,10 @@ class SplitPolicy(_Frozen):
     together: tuple[str, ...] = ()
     together_s: float = Field(10.0, gt=0)
 
+    def by_file(self, splits: Iterable[str]) -> bool:
+        """Whether the files of a dataset say what tests, rather than a draw; `splits` are those that its rows have."""
+        return self.policy == "official" or (self.own and any(splits))
+
 
 class Subset(_Frozen):
     """Test rows that are also measured apart: those whose column does not hold a value."""
