@@ -13,6 +13,7 @@ NetwardenError
 │   └── NotFoundError      the store is there, the thing asked for is not
 ├── BackupError            S3 or the local backup folder refuses, or a checksum differs
 ├── TrackingError          MLflow or DagsHub refuses or cannot be reached
+├── LabError               the traffic lab cannot be built, a program of it fails, or a flow has no known origin
 └── JobError               a long run cannot be started or has failed
     └── JobBusyError       another run of the same kind is under way
 
@@ -80,3 +81,7 @@ class JobError(NetwardenError):
 
 class JobBusyError(JobError):
     """Another run of the same kind is under way."""
+
+
+class LabError(NetwardenError):
+    """The traffic lab cannot be built, a program of it fails, or a flow has no known origin."""

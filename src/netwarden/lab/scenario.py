@@ -36,14 +36,14 @@ def _in_utc(value: datetime) -> datetime:
 class Link(_Frozen):
     """The way between a host and the router, the same in both directions.
 
-    `queue_packets` bounds what waits where packets come faster than the rate; what comes on top is dropped.
+    `queue_kb` bounds what waits where packets come faster than the rate; what comes on top is dropped.
     """
 
     delay_ms: float = Field(0.2, ge=0, le=1000)
     jitter_ms: float = Field(0.0, ge=0, le=1000)
     loss: float = Field(0.0, ge=0, lt=1, description="Share of packets that the link loses")
     rate_mbit: float = Field(1000.0, gt=0, le=10_000)
-    queue_packets: int = Field(1000, ge=1, le=100_000)
+    queue_kb: float = Field(500.0, ge=2, le=100_000)
 
 
 class Service(_Frozen):
