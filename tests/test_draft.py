@@ -11,6 +11,8 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import f1_score
 
+from netwarden.detector_params import XgbClassifierParams
+from netwarden.detectors.base import FitRows
 from netwarden.detectors.bundle import load_bundle
 from netwarden.detectors.kinds import detector_kind
 from netwarden.errors import InputError, NetwardenError, SchemaError
@@ -146,14 +148,12 @@ def labelled(file: Path, schema, families) -> FlowTable:
 
 def family_f1(table: FlowTable, schema, parts) -> float:
     """Macro-F1 over families on rows that did not train."""
-    truth = np.array(table.arrow.column("family").to_pylist(), object)
+    truth = np.array(table.arrow.column("family").to_pylist())
     tests = parts == TEST
     preprocessor = fit_preprocessor(FlowTable(table.arrow.filter(~tests), schema.id), schema, "all")
     matrix = preprocessor.transform(table.arrow)
-    attack = (truth != "benign").astype(np.int8)
-    trees = detector_kind("boosted_trees").fit(
-        matrix[~tests], attack[~tests], truth[~tests], preprocessor.categorical, {"n_estimators": 60}, 1, 1
-    )
+    rows = FitRows.of(matrix[~tests], truth[~tests], truth[~tests], preprocessor.categorical)
+    trees = detector_kind("boosted_trees").fit(rows, XgbClassifierParams(n_estimators=60), 1, 1)
     named = np.array(trees.families, object)[trees.family_codes(matrix[tests])]
     predicted = np.where(trees.score(matrix[tests]) >= 0.5, named, "benign")
     return float(f1_score(truth[tests], predicted, average="macro"))

@@ -135,7 +135,7 @@ def test_params_hold_one_section_per_stage_and_xgboosts_own_parameters():
         ('{"xgb_classifier": {"max_depth": "six"}}', r"'xgb_classifier\.max_depth': Input should be a valid integer"),
         (
             '{"train": {"resample": {"method": "smoote"}}}',
-            r"'train\.resample\.method': Input should be 'none', 'smote'",
+            r"'train\.resample\.method': Input should be 'none', 'class_weights', 'smote'",
         ),
         ("{,}", "params.json: Invalid JSON"),
     ],

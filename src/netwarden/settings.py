@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from netwarden.detector_params import XgbClassifierParams
 from netwarden.errors import ConfigError
 
 
@@ -19,7 +20,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
-# --- Params: params.json, one section per stage -----------------------------------------------------------
+# --- Params: params.json, one section per stage and per detector kind ---------------------------------------
 
 
 class IngestParams(_Frozen):
@@ -48,9 +49,11 @@ class TransformParams(_Frozen):
 
 
 class ResampleParams(_Frozen):
-    method: Literal["none", "smote", "smotenc"] = Field("smotenc", description="How minority families are grown")
+    method: Literal["none", "class_weights", "smote", "smotenc"] = Field(
+        "smotenc", description="How rare families come to count: as they are, by weight, or grown with synthetic rows"
+    )
     target_share: float = Field(
-        0.1, gt=0, le=1, description="Families smaller than this share of the largest grow to it"
+        0.1, gt=0, le=1, description="Families smaller than this share of the largest count or grow up to it"
     )
     neighbours: int = Field(5, ge=1, description="Neighbours that a synthetic row is drawn between")
 
@@ -61,15 +64,6 @@ class TrainParams(_Frozen):
     threads: int = Field(0, ge=0, description="Threads for fitting; 0: all cores")
     false_positive_budget: float = Field(0.01, gt=0, lt=1, description="Share of benign flows that may alert")
     resample: ResampleParams = Field(default_factory=ResampleParams)
-
-
-class XgbClassifierParams(BaseModel):
-    """XGBoost's own parameters by their own names; unknown ones are passed on to XGBoost."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    n_estimators: int = Field(100, ge=1)
-    max_depth: int = Field(6, ge=1)
-    learning_rate: float = Field(0.3, gt=0)
 
 
 class EvaluateParams(_Frozen):

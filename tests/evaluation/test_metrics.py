@@ -1,6 +1,7 @@
 """Figures of scored rows, against counts made by hand."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,6 +34,14 @@ def test_figures_equal_counts_made_by_hand(outcome):
     assert figures["unseen_attack_names"] == 1
     assert 0 < figures["pr_auc"] < 1
     assert 0 < figures["family_macro_f1"] < 1
+
+
+def test_an_alert_called_novel_is_of_no_family_and_counted_among_its_kind(outcome):
+    named = np.where(outcome.labels == "mailbomb", "novel", outcome.predicted)
+    figures = measure(replace(outcome, predicted=named), frozenset({"benign", "neptune", "rootkit"}), 0.01)
+    assert figures["unseen_attacks_called_novel"] == 1.0  # of those that alert
+    assert figures["seen_attacks_called_novel"] == 0.0
+    assert figures["family_macro_f1"] == pytest.approx((2 * 3 / (4 + 5) + 2 * 2 / (5 + 3) + 0) / 3)
 
 
 def test_rows_of_one_class_give_null_and_not_a_guess(outcome):

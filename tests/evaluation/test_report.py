@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from netwarden.detector_params import XgbClassifierParams
 from netwarden.detectors.bundle import TrainingFacts
 from netwarden.errors import DataCheckError
 from netwarden.evaluation.plots import class_report, plot_tables
@@ -13,7 +14,7 @@ from netwarden.evaluation.report import importance, most_wrong, outcome_of, subs
 from netwarden.evaluation.split import TEST, assign_parts
 from netwarden.flows.schema import Subset
 from netwarden.scoring.scorer import Scorer
-from netwarden.settings import Params, XgbClassifierParams
+from netwarden.settings import Params
 from netwarden.training.fit import fit_bundle
 from netwarden.training.rows import prepare
 from tests.fixtures.toy import make_schema, make_table, with_column
@@ -43,16 +44,18 @@ def test_the_outcome_is_what_the_scorer_said(scored):
     assert len(outcome) == len(tests)
 
 
-def test_alerts_without_a_family_are_predicted_as_attack(scored):
+def test_alerts_without_a_family_are_predicted_as_attack_or_novel(scored):
     _, tests, _ = scored
+    verdicts = ["known_attack", "novel"] * len(tests)
     answer = pa.table(
         {
             "score": np.ones(len(tests)),
             "threshold": np.full(len(tests), 0.5),
+            "verdict": verdicts[: len(tests)],
             "family": pa.nulls(len(tests), pa.string()),
         }
     )
-    assert set(outcome_of(tests, answer).predicted) == {"attack"}
+    assert outcome_of(tests, answer).predicted[:3].tolist() == ["attack", "novel", "attack"]
 
 
 def test_the_feature_that_tells_attacks_is_the_most_important_one(scored):

@@ -13,7 +13,7 @@ def test_all_shares_and_the_base_add_up_to_the_score(bundle, flows):
     part = flows.slice(0, 200)
     matrix = bundle.preprocessor.transform(part.arrow)
     scores = bundle.detector.score(matrix)
-    base = bundle.detector.contributions(matrix)[:, -1]
+    base = bundle.detector.contributions(matrix)[:, 0, -1]
     shares = [sum(reason.share for reason in reasons) for reasons in explain(bundle, part, top=41)]
     np.testing.assert_allclose(shares + base, np.log(scores / (1 - scores)), atol=1e-4)
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from netwarden.detector_params import XgbClassifierParams
 from netwarden.detectors.bundle import TrainingFacts
 from netwarden.errors import TrainingError
 from netwarden.evaluation.split import assign_parts
-from netwarden.settings import Params, ResampleParams, TrainParams, TransformParams, XgbClassifierParams
+from netwarden.settings import Params, ResampleParams, TrainParams, TransformParams
 from netwarden.training.fit import fit_bundle
 from netwarden.training.rows import load_training_rows, prepare, training_hash
 from tests.fixtures.toy import make_schema, make_table, with_column

@@ -19,11 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import xgboost as xgb
 
-from netwarden.detectors.base import Matrix, Scores
+from netwarden.detector_params import XgbClassifierParams
+from netwarden.detectors.base import FitRows, Matrix, Part, Scores
 from netwarden.errors import BundleError, TrainingError
-from netwarden.flows.truth import ATTACK
-
-MIN_ROWS_PER_CLASS = 10
 
 _BINARY, _FAMILY, _FACTS = "binary.ubj", "family.ubj", "boosted_trees.json"
 _OURS = ("objective", "num_class", "seed", "random_state", "nthread", "n_jobs", "booster", "verbosity", "device")
@@ -38,6 +36,7 @@ class BoostedTrees:
     family: xgb.Booster | None
     families: tuple[str, ...]
     kind: str = "boosted_trees"
+    parts: tuple[Part, ...] = ("supervised",)
     _explaining: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def score(self, matrix: Matrix) -> Scores:
@@ -56,18 +55,26 @@ class BoostedTrees:
         """True for every row: this kind knows only attacks it was trained on."""
         return np.ones(len(matrix), np.bool_)
 
+    def evidence(self, matrix: Matrix) -> npt.NDArray[np.float64]:
+        """Log-odds of the score."""
+        return _margin(self.binary, matrix).astype(np.float64)[:, None]
+
     def contributions(self, matrix: Matrix) -> npt.NDArray[np.float64]:
-        """(rows, features + 1): exact TreeSHAP in log-odds; a row sums up to the log-odds of its `score`."""
+        """Exact TreeSHAP in log-odds."""
         if len(matrix) == 0:
-            return np.zeros((0, self.binary.num_features() + 1))
+            return np.zeros((0, 1, self.binary.num_features() + 1))
         with self._explaining:
             shares = self._explainer.predict(xgb.DMatrix(matrix), pred_contribs=True)
-        return np.asarray(shares, np.float64)
+        return np.asarray(shares, np.float64)[:, None, :]
 
     @cached_property
     def _explainer(self) -> xgb.Booster:
         """A copy, because this one call of XGBoost's is not safe beside others on the same booster."""
         return self.binary.copy()
+
+    def adapted(self, benign: Matrix) -> BoostedTrees:  # noqa: ARG002 - trees keep nothing about benign rows
+        """Itself."""
+        return self
 
     def save(self, folder: Path) -> None:
         """Write the heads as XGBoost's own binary JSON."""
@@ -82,32 +89,23 @@ class BoostedTreesKind:
     """Fits and loads boosted trees."""
 
     name: str = "boosted_trees"
+    section: str = "xgb_classifier"
 
-    def fit(
-        self,
-        matrix: Matrix,
-        labels: npt.NDArray[np.int8],
-        families: npt.NDArray[np.object_],
-        categorical: tuple[bool, ...],  # noqa: ARG002 - codes serve as ordinals: as exact here, and three times as fast
-        params: dict[str, Any],
-        seed: int,
-        threads: int,
-    ) -> BoostedTrees:
-        """Trees fitted on rows with labels and family names; the same rows, seed and threads give the same trees.
+    def fit(self, rows: FitRows, params: XgbClassifierParams, seed: int, threads: int) -> BoostedTrees:
+        """Trees fitted on rows; category codes serve as ordinals: as exact here, and three times as fast.
 
-        `params` are XGBoost's own, as in `params.json` under `xgb_classifier`.
         Raises TrainingError for a single class, too few rows, or a parameter that XGBoost does not know.
         """
-        _check_classes(labels)
-        shared = _checked(params) | {"seed": seed, "nthread": threads, "verbosity": 1}
-        attacks = labels == 1
-        names = _named_families(families[attacks])
-        binary = _train(matrix, labels, shared | {"objective": "binary:logistic"})
+        rows.require_classes("boosted trees")
+        shared = _checked(params.model_dump()) | {"seed": seed, "nthread": threads, "verbosity": 1}
+        names = rows.family_names
+        binary = _train(rows, rows.attack, shared | {"objective": "binary:logistic"})
         family = None
         if len(names) > 1:
-            codes = np.searchsorted(names, families[attacks].astype(str))
+            attacks = rows.where(rows.attack == 1)
+            codes = np.searchsorted(names, attacks.families)
             only = {key: value for key, value in shared.items() if key not in _BINARY_ONLY}
-            family = _train(matrix[attacks], codes, only | {"objective": "multi:softprob", "num_class": len(names)})
+            family = _train(attacks, codes, only | {"objective": "multi:softprob", "num_class": len(names)})
         return BoostedTrees(binary, family, names)
 
     def load(self, folder: Path, threads: int) -> BoostedTrees:
@@ -117,17 +115,6 @@ class BoostedTreesKind:
         return BoostedTrees(_booster(folder / _BINARY, threads), family, families)
 
 
-def _check_classes(labels: npt.NDArray[np.int8]) -> None:
-    attacks = int(np.count_nonzero(labels))
-    benign = len(labels) - attacks
-    for name, rows in (("benign", benign), ("attack", attacks)):
-        if rows < MIN_ROWS_PER_CLASS:
-            raise TrainingError(
-                f"{rows} {name} rows of {len(labels)}: boosted trees need at least {MIN_ROWS_PER_CLASS} benign and as "
-                "many attack rows; is the label column the right one, and are its benign names in the schema?"
-            )
-
-
 def _checked(params: dict[str, Any]) -> dict[str, Any]:
     taken = sorted(set(params) & set(_OURS))
     if taken:
@@ -135,16 +122,13 @@ def _checked(params: dict[str, Any]) -> dict[str, Any]:
     return params
 
 
-def _named_families(families: npt.NDArray[np.object_]) -> tuple[str, ...]:
-    """Attack families in order of name; none where labels only say that a row is an attack."""
-    names = {str(name) for name in families}
-    return () if names == {ATTACK} else tuple(sorted(names))
-
-
-def _train(matrix: Matrix, target: npt.NDArray[Any], params: dict[str, Any]) -> xgb.Booster:
+def _train(rows: FitRows, target: npt.NDArray[Any], params: dict[str, Any]) -> xgb.Booster:
     rounds = {"num_boost_round": int(params["n_estimators"])} if "n_estimators" in params else {}
     known = {key: value for key, value in params.items() if key != "n_estimators"}
-    data = xgb.QuantileDMatrix(matrix, target, max_bin=params.get("max_bin"), nthread=params["nthread"])
+    weights = None if (rows.weights == 1).all() else rows.weights  # XGBoost bins weighted rows in another way
+    data = xgb.QuantileDMatrix(
+        rows.matrix, target, weight=weights, max_bin=params.get("max_bin"), nthread=params["nthread"]
+    )
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         try:

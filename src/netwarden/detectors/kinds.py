@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from netwarden.detectors.base import DetectorKind
 from netwarden.detectors.boosted_trees import BoostedTreesKind
 from netwarden.errors import ConfigError
 
-KINDS: dict[str, DetectorKind] = {kind.name: kind for kind in (BoostedTreesKind(),)}
+KINDS: dict[str, DetectorKind[Any]] = {kind.name: kind for kind in (BoostedTreesKind(),)}
 
 
-def detector_kind(name: str) -> DetectorKind:
+def detector_kind(name: str) -> DetectorKind[Any]:
     """Kind of that name. Raises ConfigError that lists the known ones."""
     try:
         return KINDS[name]

@@ -12,12 +12,15 @@ from sklearn import metrics as sk
 
 from netwarden.flows.labels import BENIGN
 
+NOVEL = "novel"  # the answer where an alert is like no attack of training
+
 
 @dataclass(frozen=True)
 class Outcome:
     """Truth and detector's answer per row; all arrays are of one length.
 
-    `predicted` is the family the detector names: benign below the threshold, `attack` where it cannot tell.
+    `predicted` is the family the detector names: benign below the threshold, `novel` where the attack is like none
+    of training, `attack` where it cannot tell.
     """
 
     labels: npt.NDArray[np.str_]  # attack names, benign
@@ -56,7 +59,7 @@ def measure(outcome: Outcome, seen: frozenset[str], budget: float, flows_per_day
         "false_positive_budget": budget,
         "false_positive_rate": rate,
         "false_alerts_per_day": None if rate is None or flows_per_day is None else round(rate * flows_per_day),
-        "family_macro_f1": float(sk.f1_score(outcome.families, outcome.predicted, average="macro", zero_division=0)),
+        "family_macro_f1": _macro_f1(outcome),
         "family_recall": _recall_by_family(outcome),
         **_recall_by_novelty(outcome, seen),
     }
@@ -92,6 +95,12 @@ def _ranking_figures(attack: npt.NDArray[np.bool_], scores: npt.NDArray[np.float
     }
 
 
+def _macro_f1(outcome: Outcome) -> float:
+    """Mean F1 of the families that have rows; `novel` and `attack` are answers, not families, and count as misses."""
+    families = np.unique(outcome.families)
+    return float(sk.f1_score(outcome.families, outcome.predicted, labels=families, average="macro", zero_division=0))
+
+
 def _recall_by_family(outcome: Outcome) -> dict[str, float | None]:
     families = sorted(set(outcome.families[outcome.attack].tolist()))
     return {family: _share(outcome.alerts[outcome.families == family]) for family in families}
@@ -104,6 +113,7 @@ def _recall_by_novelty(outcome: Outcome, seen: frozenset[str]) -> dict[str, floa
         facts[f"recall_{name}_attacks"] = _share(outcome.alerts[rows])
         facts[f"{name}_attack_rows"] = int(rows.sum())
         facts[f"{name}_attack_names"] = len(set(outcome.labels[rows].tolist()))
+        facts[f"{name}_attacks_called_novel"] = _share(outcome.predicted[rows & outcome.alerts] == NOVEL)
     return facts
 
 

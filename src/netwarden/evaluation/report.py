@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from netwarden.detectors.bundle import DetectorBundle
 from netwarden.errors import DataCheckError
-from netwarden.evaluation.metrics import Outcome
+from netwarden.evaluation.metrics import NOVEL, Outcome
 from netwarden.flows.labels import BENIGN
 from netwarden.flows.schema import FAMILY, LABEL, ROW_ID, SOURCE_FILE, SOURCE_LINE, FlowSchema
 from netwarden.flows.table import FlowTable
@@ -23,7 +23,8 @@ def outcome_of(table: FlowTable, scored: pa.Table) -> Outcome:
     """Truth of labelled flows beside what the scorer said of them."""
     scores = scored.column("score").to_numpy()
     alerts = scores >= scored.column("threshold").to_numpy()
-    named = np.array(pc.fill_null(scored.column("family"), ATTACK).to_pylist(), dtype=str)
+    nameless = pc.if_else(pc.equal(scored.column("verdict"), NOVEL), NOVEL, ATTACK)
+    named = np.array(pc.coalesce(scored.column("family"), nameless).to_pylist(), dtype=str)
     labels, families = (np.asarray(table.arrow.column(name).to_pylist(), dtype=str) for name in (LABEL, FAMILY))
     return Outcome(labels, families, scores, alerts, np.where(alerts, named, BENIGN))
 
@@ -45,15 +46,17 @@ def subset_rows(table: FlowTable, schema: FlowSchema) -> dict[str, npt.NDArray[n
 
 
 def importance(bundle: DetectorBundle, table: FlowTable, rows: int, seed: int) -> pa.Table:
-    """Per feature: its mean share in the score's log-odds, and what ROC AUC loses when its values are shuffled.
+    """Per feature: its share in what moves the detector, and what ROC AUC loses when its values are shuffled.
 
-    On a draw of at most `rows` flows, half of them attacks; the first figure is the detector's own and exact.
+    On a draw of at most `rows` flows, half of them attacks. The first figure is the detector's own and exact: the
+    feature's part of all contributions, by size, as the mean over kinds of evidence; all features add up to 1.
     """
     rng = np.random.default_rng(seed)
     truth = np.asarray(table.arrow.column(LABEL).to_pylist(), dtype=str) != BENIGN
     drawn = np.concatenate([rng.permutation(np.flatnonzero(side))[: rows // 2] for side in (~truth, truth)])
     matrix, attack = bundle.preprocessor.transform(table.arrow.take(drawn)), truth[drawn]
-    built_in = np.abs(bundle.detector.contributions(matrix)[:, :-1]).mean(axis=0)
+    moved = np.abs(bundle.detector.contributions(matrix)[:, :, :-1]).sum(axis=0)
+    built_in = (moved / np.maximum(moved.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)).mean(axis=0)
     whole = roc_auc_score(attack, bundle.detector.score(matrix))
     lost = []
     for column in range(matrix.shape[1]):

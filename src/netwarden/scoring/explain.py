@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from netwarden.detectors.base import Part
 from netwarden.detectors.bundle import DetectorBundle
 from netwarden.features.preprocessor import FeatureColumn
 from netwarden.flows.table import FlowTable
@@ -14,8 +16,9 @@ from netwarden.flows.table import FlowTable
 
 @dataclass(frozen=True)
 class Reason:
-    """One feature's part in a score. `share` is in log-odds: above 0 it speaks for attack, below 0 for benign."""
+    """One feature's share in one kind of evidence, on its scale: above 0 it speaks for an attack, below against."""
 
+    part: Part
     feature: str
     value: Any
     unit: str
@@ -26,21 +29,26 @@ class Reason:
 def explain(bundle: DetectorBundle, table: FlowTable, top: int = 5) -> list[list[Reason]]:
     """For each row, the `top` features that moved its score most, the strongest first.
 
-    All shares of a row and the base add up to the log-odds of the uncalibrated score. About 2,000 rows a second:
-    explain alerts, not tables.
+    A feature's strength is its portion of all shares in the same part. All shares of a row and part, with the base,
+    add up to the evidence of that part. About 2,000 rows a second: explain alerts, not tables.
     """
     bundle.require_fit(table)
-    shares = bundle.detector.contributions(bundle.preprocessor.transform(table.arrow))[:, :-1]
-    strongest = np.argsort(-np.abs(shares), axis=1, kind="stable")[:, :top]
+    shares = bundle.detector.contributions(bundle.preprocessor.transform(table.arrow))[:, :, :-1]
+    sizes = np.abs(shares)
+    portions = sizes / np.maximum(sizes.sum(axis=2, keepdims=True), np.finfo(np.float64).tiny)
+    strongest = np.argsort(-portions.reshape(len(shares), np.prod(shares.shape[1:])), axis=1, kind="stable")[:, :top]
     return [
-        [_reason(bundle.preprocessor.columns[at], row, float(shares[index, at])) for at in strongest[index]]
+        [_reason(bundle, shares[index], int(at), row) for at in strongest[index]]
         for index, row in enumerate(table.arrow.select(list(bundle.preprocessor.names)).to_pylist())
     ]
 
 
-def _reason(column: FeatureColumn, row: dict[str, Any], share: float) -> Reason:
+def _reason(bundle: DetectorBundle, shares: npt.NDArray[np.float64], place: int, row: dict[str, Any]) -> Reason:
+    part, at = divmod(place, shares.shape[1])
+    column, share = bundle.preprocessor.columns[at], float(shares[part, at])
     value = row[column.name]
-    return Reason(column.name, value, column.unit, share, _words(column, value, share))
+    words = _words(column, value, share)
+    return Reason(bundle.detector.parts[part], column.name, value, column.unit, share, words)
 
 
 def _words(column: FeatureColumn, value: Any, share: float) -> str:

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from netwarden import telemetry
 from netwarden.detectors.bundle import DetectorBundle
+from netwarden.detectors.verdicts import BENIGN_CODE, NO_FAMILY, judge_alerts
 from netwarden.flows.alert import VERDICTS
 from netwarden.flows.table import FlowTable
 
@@ -24,8 +25,6 @@ RESULT = pa.schema(
     [("score", pa.float64()), ("verdict", pa.string()), ("family", pa.string()), ("threshold", pa.float64())]
 )
 DEFAULT_CHUNK_ROWS = 16_384  # each prediction costs 0.25 ms before its first row: small chunks pay it often
-
-_BENIGN, _KNOWN, _NOVEL = range(len(VERDICTS))
 
 
 class _Chunk(NamedTuple):
@@ -88,18 +87,13 @@ class Scorer:
         matrix = bundle.preprocessor.transform(features, unknown)
         scores = bundle.calibration.apply(bundle.detector.score(matrix))
         alerts = np.flatnonzero(scores >= bundle.threshold)
-        verdicts = np.full(len(scores), _BENIGN, np.int8)
-        families = np.full(len(scores), -1, np.int64)
-        if len(alerts):
-            suspects = matrix[alerts]
-            known = bundle.detector.known(suspects)
-            verdicts[alerts] = np.where(known, _KNOWN, _NOVEL)
-            if bundle.detector.families:
-                families[alerts[known]] = bundle.detector.family_codes(suspects[known])
+        verdicts = np.full(len(scores), BENIGN_CODE, np.int8)
+        families = np.full(len(scores), NO_FAMILY, np.int64)
+        verdicts[alerts], families[alerts] = judge_alerts(bundle.detector, matrix[alerts])
         columns = [
             pa.array(scores),
             self._verdicts.take(pa.array(verdicts)),
-            self._families.take(pa.array(families, mask=families < 0)),
+            self._families.take(pa.array(families, mask=families == NO_FAMILY)),
             pa.array(np.full(len(scores), bundle.threshold)),
         ]
         counts = np.bincount(verdicts, minlength=len(VERDICTS))

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
-from netwarden.detectors.base import Detector
+from netwarden.detectors.base import Detector, FitRows
 from netwarden.detectors.bundle import DetectorBundle, TrainingFacts, write_bundle
 from netwarden.detectors.kinds import detector_kind
 from netwarden.detectors.reference import describe_training
 from netwarden.detectors.threshold import Calibration, Threshold, choose_threshold, fit_calibration
+from netwarden.detectors.verdicts import name_alerts
 from netwarden.evaluation.metrics import Outcome, flat, measure
 from netwarden.evaluation.split import CALIBRATION, FIT, THRESHOLD, VALIDATION
 from netwarden.features.preprocessor import Preprocessor
 from netwarden.flows.labels import BENIGN
 from netwarden.flows.schema import FlowSchema
 from netwarden.flows.table import MeterStamp
-from netwarden.flows.truth import ATTACK
 from netwarden.settings import Params
-from netwarden.training.resample import grow_families
+from netwarden.training.resample import resample
 from netwarden.training.rows import TrainingRows
 
 
@@ -37,7 +37,7 @@ def fit_bundle(
     `meter` made the flows, where one of ours did.
     """
     fit = rows.part(FIT)
-    detector = _fit_detector(fit, preprocessor, params)
+    detector = fit_detector(fit_rows(fit, preprocessor), params)
     calibrating = rows.part(CALIBRATION)
     calibration = fit_calibration(detector.score(calibrating.matrix), calibrating.attack)
     quiet = rows.part(THRESHOLD)
@@ -70,21 +70,24 @@ def judge(rows: TrainingRows, detector: Detector, calibration: Calibration, thre
     scores = calibration.apply(detector.score(rows.matrix))
     alerts = scores >= threshold.value
     predicted = np.full(len(scores), BENIGN, dtype=object)
-    predicted[alerts] = ATTACK
-    if detector.families and alerts.any():
-        predicted[alerts] = np.asarray(detector.families, dtype=object)[detector.family_codes(rows.matrix[alerts])]
+    predicted[alerts] = name_alerts(detector, rows.matrix[alerts])
     return Outcome(rows.labels, rows.families, scores, alerts, predicted.astype(str))
 
 
-def _fit_detector(fit: TrainingRows, preprocessor: Preprocessor, params: Params) -> Detector:
+def fit_rows(rows: TrainingRows, preprocessor: Preprocessor) -> FitRows:
+    """The same rows as a detector kind wants them."""
+    return FitRows.of(rows.matrix, rows.labels, rows.families, preprocessor.categorical)
+
+
+def fit_detector(rows: FitRows, params: Params) -> Detector:
+    """Detector of the kind that the parameters name, fitted on the rows as they are resampled."""
     train = params.train
-    matrix, families = grow_families(fit.matrix, fit.families, preprocessor.categorical, train.resample, train.seed)
-    labels = (families != BENIGN).astype(np.int8)
-    block = params.xgb_classifier.model_dump()
     kind = detector_kind(train.detector)
-    return kind.fit(matrix, labels, families.astype(object), preprocessor.categorical, block, train.seed, train.threads)
+    fitted = resample(rows, train.resample, train.seed)
+    return kind.fit(fitted, getattr(params, kind.section), train.seed, train.threads)
 
 
 def _shaping(params: Params) -> dict[str, object]:
     """The sections of params.json that shape a bundle."""
-    return params.model_dump(mode="json", by_alias=True, include={"transform", "train", "xgb_classifier"})
+    section = detector_kind(params.train.detector).section
+    return params.model_dump(mode="json", by_alias=True, include={"transform", "train", section})
