@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import numba as nb
-
+from netwarden.capture.kernels import inlined
 from netwarden.capture.records import BWD, FWD, NONE
 
 _SECOND_US = 1_000_000
 _BULK_PACKETS = 4
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 
-_inline = nb.njit(inline="always", boundscheck=False)
 
-
-@_inline
+@inlined
 def clear(flow, cicflowmeter):
     """Reset everything but the key."""
     flow.gap_squared = 0
@@ -61,7 +58,7 @@ def clear(flow, cicflowmeter):
         flow.run_last_us[lane] = 0
 
 
-@_inline
+@inlined
 def begin(flow, packet, time_us, lane, cicflowmeter):
     """Make `packet` the first of a cleared flow."""
     flow.start_ns = packet.time_ns
@@ -83,7 +80,7 @@ def begin(flow, packet, time_us, lane, cicflowmeter):
             flow.data_packets = 1
 
 
-@_inline
+@inlined
 def follow(flow, packet, time_us, lane, activity_us, cicflowmeter):
     """Add a later packet."""
     _bulk(flow, packet.payload_bytes, time_us, lane, cicflowmeter)
@@ -115,7 +112,7 @@ def follow(flow, packet, time_us, lane, activity_us, cicflowmeter):
     _sizes(flow, packet, time_us, lane)
 
 
-@_inline
+@inlined
 def activity(flow, time_us, activity_us):
     """Close the active period where the silence before this packet was long enough, else extend it."""
     silence = time_us - flow.active_end_us
@@ -130,7 +127,7 @@ def activity(flow, time_us, activity_us):
     flow.active_end_us = time_us
 
 
-@_inline
+@inlined
 def finish_activity(flow):
     """Record the present active period, if it has a length."""
     length = flow.active_end_us - flow.active_start_us
@@ -142,7 +139,7 @@ def finish_activity(flow):
         flow.active_max = max(flow.active_max, length)
 
 
-@_inline
+@inlined
 def _sizes(flow, packet, time_us, lane):
     size = packet.payload_bytes
     if flow.packets[lane] == 0:
@@ -158,14 +155,14 @@ def _sizes(flow, packet, time_us, lane):
         flow.segment_min = min(flow.segment_min, packet.header_bytes)
 
 
-@_inline
+@inlined
 def _flags(flow, flags):
     if flags:
         for bit in range(8):
             flow.flag_counts[bit] += (flags >> bit) & 1
 
 
-@_inline
+@inlined
 def _bulk(flow, size, time_us, lane, cicflowmeter):
     """Bulk transfers: runs of packets with payload in one direction, not interrupted by payload of the other.
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
 
+from netwarden.capture.kernels import entry_kernel, inlined, kernel
 from netwarden.capture.records import BWD, FWD, INTERIM
 from netwarden.capture.slots import mix
 
@@ -83,12 +83,11 @@ def context(tables: ContextTables, flows: Any) -> dict[str, Any]:
     return dict(zip(CONTEXT_NAMES, columns, strict=True))
 
 
-_inline = nb.njit(inline="always", boundscheck=False)
 _SHORT_US = WINDOWS[0][1] // _BUCKETS
 _LONG_US = WINDOWS[1][1] // _BUCKETS
 
 
-@nb.njit(boundscheck=False, nogil=True, cache=True)
+@entry_kernel
 def observe(sources, targets, pairs, flows, out):
     for i in range(len(flows)):
         flow = flows[i]
@@ -103,7 +102,7 @@ def observe(sources, targets, pairs, flows, out):
         _rhythm(pair, flow, row, at)
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def _entry(table, key, now_us):
     """The key's entry, taking the place of its set's longest unused one if it is new."""
     ways = table[np.int64(key & np.uint64(len(table) - 1))]
@@ -126,14 +125,14 @@ def _entry(table, key, now_us):
     return entry
 
 
-@_inline
+@inlined
 def _empty(window):
     window.newest = 0
     for bucket in range(_BUCKETS):
         _empty_bucket(window, bucket)
 
 
-@_inline
+@inlined
 def _empty_bucket(window, bucket):
     for what in range(4):
         window.counts[bucket, what] = 0
@@ -142,14 +141,14 @@ def _empty_bucket(window, bucket):
             window.seen[bucket, what, word] = np.uint64(0)
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def _count(entry, flow, port, peer, distinct, row, at):
     """Add a flow to both windows of an entry and write what they then hold; returns the next column."""
     at = _window(entry.short, _SHORT_US, flow, port, peer, distinct, row, at)
     return _window(entry.long, _LONG_US, flow, port, peer, distinct, row, at)
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def _window(window, bucket_us, flow, port, peer, distinct, row, at):
     number = flow.ended_us // bucket_us
     for late in range(min(number - window.newest, _BUCKETS)):  # buckets begun since are empty
@@ -175,7 +174,7 @@ def _window(window, bucket_us, flow, port, peer, distinct, row, at):
     return at
 
 
-@_inline
+@inlined
 def _failed(flow):
     """1 for a TCP flow that opened with SYN and got no answer, or was refused before any payload."""
     if flow.protocol != 6 or flow.flag_counts[1] == 0:
@@ -185,13 +184,13 @@ def _failed(flow):
     return 1 if unanswered or refused else 0
 
 
-@_inline
+@inlined
 def _mark(window, bucket, what, value):
     bit = mix(value) & np.uint64(_BITS - 1)
     window.seen[bucket, what, bit >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))
 
 
-@_inline
+@inlined
 def _distinct(window, what):
     """Estimate of how many different values were marked in any bucket."""
     unset = 0
@@ -203,7 +202,7 @@ def _distinct(window, what):
     return np.rint(_BITS * np.log(_BITS / max(unset, 1)))
 
 
-@_inline
+@inlined
 def _population(bits):
     bits -= (bits >> np.uint64(1)) & np.uint64(0x5555555555555555)
     bits = (bits & np.uint64(0x3333333333333333)) + ((bits >> np.uint64(2)) & np.uint64(0x3333333333333333))
@@ -211,7 +210,7 @@ def _population(bits):
     return np.int64((bits * np.uint64(0x0101010101010101)) >> np.uint64(56))
 
 
-@_inline
+@inlined
 def _rhythm(entry, flow, row, at):
     """Mean gap between the starts of the pair's flows, and its spread over the mean: near 0 for a beacon."""
     if flow.ended_by != INTERIM:

@@ -7,8 +7,9 @@ IEEE 802.1Q, and the link-type list of tcpdump.org.
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
+
+from netwarden.capture.kernels import entry_kernel, inlined, kernel
 
 # Why a frame makes no packet; counted in this order.
 SKIPS = ("not_ip", "truncated", "malformed", "unsupported_link")
@@ -58,28 +59,27 @@ def _answers():
 
 
 ICMP_ANSWERS = _answers()
+_OPTION_HEADERS = (0, 43, 60, 135)  # IPv6: hop-by-hop, routing, destination options, mobility
 _VXLAN_PORT = 4789
 _MOST_LAYERS = 8  # of tunnels or labels; more is an attack on the reader, not traffic
 
-_inline = nb.njit(inline="always", boundscheck=False)
 
-
-@_inline
+@inlined
 def u16(buffer, at):
     return (np.int64(buffer[at]) << 8) | np.int64(buffer[at + 1])
 
 
-@_inline
+@inlined
 def u32(buffer, at):
     return (u16(buffer, at) << 16) | u16(buffer, at + 2)
 
 
-@_inline
+@inlined
 def u64(buffer, at):
     return (np.uint64(u32(buffer, at)) << np.uint64(32)) | np.uint64(u32(buffer, at + 4))
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def link_payload(buffer, at, end, link):
     """(ether type, offset of the network header); a negative type is a reason to skip, −1 − reason."""
     if link == ETHERNET:
@@ -101,14 +101,14 @@ def link_payload(buffer, at, end, link):
     return -1 - UNSUPPORTED_LINK, at
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def _after_type(buffer, at, end):
     if at + 2 > end:
         return -1 - TRUNCATED, at
     return _after_tags(buffer, u16(buffer, at), at + 2, end)
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def _after_tags(buffer, ether_type, at, end):
     """Skip VLAN tags, MPLS labels and a PPPoE header."""
     for _ in range(_MOST_LAYERS):
@@ -133,7 +133,7 @@ def _after_tags(buffer, ether_type, at, end):
     return -1 - MALFORMED, at
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def _raw_ip(buffer, at, end):
     if at >= end:
         return -1 - TRUNCATED, at
@@ -145,7 +145,7 @@ def _raw_ip(buffer, at, end):
     return -1 - NOT_IP, at
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def _ppp(buffer, at, end):
     if at + 2 > end:
         return -1 - TRUNCATED, at
@@ -156,7 +156,7 @@ def _ppp(buffer, at, end):
     return _ppp_protocol(buffer, at, end)
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def _ppp_protocol(buffer, at, end):
     if at + 2 > end:
         return -1 - TRUNCATED, at
@@ -173,7 +173,7 @@ def _ppp_protocol(buffer, at, end):
     return -1 - NOT_IP, at
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def network(buffer, at, end, ether_type, packet):
     """Fill addresses; returns (transport protocol, its offset, its length by the IP header), or (−1 − reason, 0, 0).
 
@@ -184,7 +184,7 @@ def network(buffer, at, end, ether_type, packet):
     return _ipv6(buffer, at, end, packet)
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def _ipv4(buffer, at, end, packet):
     if at + 20 > end:
         return -1 - TRUNCATED, 0, 0
@@ -209,7 +209,7 @@ def _ipv4(buffer, at, end, packet):
     return np.int64(buffer[at + 9]), at + header, max(total - header, 0)
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def _ipv6(buffer, at, end, packet):
     if at + 40 > end:
         return -1 - TRUNCATED, 0, 0
@@ -237,7 +237,7 @@ def _ipv6(buffer, at, end, packet):
             length -= 8
             if packet.fragment == 2:
                 break
-        elif protocol in {0, 43, 60, 135}:
+        elif protocol in _OPTION_HEADERS:
             if at + 8 > end:
                 break
             size = (np.int64(buffer[at + 1]) + 1) * 8
@@ -258,7 +258,7 @@ def _ipv6(buffer, at, end, packet):
     return protocol, at, length
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def tunnel(buffer, protocol, at, end):
     """(ether type, offset) of what a tunnel carries, or (0, 0) where this is none."""
     if protocol in (_IPIP, _IP6IN4):
@@ -272,7 +272,7 @@ def tunnel(buffer, protocol, at, end):
     return 0, 0
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def _gre(buffer, at, end):
     if at + 4 > end or buffer[at + 1] & 7:  # version 1 is PPTP
         return 0, 0
@@ -291,7 +291,7 @@ def _gre(buffer, at, end):
     return (ether_type, at) if ether_type > 0 else (0, 0)
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def _quotation(buffer, at, end, length):
     """(protocol, offset, length) of the transport header that an ICMP error quotes, or of the ICMP message itself."""
     inner = at + 8
@@ -304,7 +304,7 @@ def _quotation(buffer, at, end, length):
     return np.int64(buffer[inner + 9]), inner + header, total - header
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def transport(buffer, at, end, length, packet):
     """Fill ports, flags and sizes of TCP and UDP; other protocols count their whole payload."""
     packet.source_port = 0
@@ -336,7 +336,7 @@ def transport(buffer, at, end, length, packet):
         packet.target_port = answer if answer >= 0 else np.int64(buffer[at + 1])
 
 
-@nb.njit(boundscheck=False, nogil=True, cache=True)
+@entry_kernel
 def decode(buffer, records, count, packets, skipped, inner, quoted):
     """Decode `count` frames of `buffer` into `packets`; returns how many. `skipped` counts the rest by SKIPS.
 

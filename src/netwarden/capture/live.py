@@ -15,10 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numba as nb
 import numpy as np
 
 from netwarden.capture.decode import ETHERNET, LINUX_SLL, PPP, RAW
+from netwarden.capture.kernels import entry_kernel, inlined
 from netwarden.capture.pcap import Frames, read_capture
 from netwarden.capture.records import RECORD
 from netwarden.errors import InputError
@@ -126,10 +126,7 @@ def _count_drops(tap: socket.socket, facts: LiveFacts) -> None:
     facts.dropped += struct.unpack("3I", statistics)[1]
 
 
-_inline = nb.njit(inline="always", boundscheck=False)
-
-
-@_inline
+@inlined
 def _u32(buffer, at):
     return (
         np.int64(buffer[at])
@@ -139,7 +136,7 @@ def _u32(buffer, at):
     )
 
 
-@nb.njit(boundscheck=False, nogil=True, cache=True)
+@entry_kernel
 def walk_block(buffer, block, size, link, incoming_only, records):
     """Frames of one ring block. On the loopback interface every packet comes twice; its outgoing copy is left out."""
     packets = _u32(buffer, block + 12)

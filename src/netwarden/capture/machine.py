@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba as nb
-
 from netwarden.capture import accumulate
+from netwarden.capture.kernels import entry_kernel, inlined, kernel
 from netwarden.capture.records import (
     ACTIVE_TIMEOUT,
     BWD,
@@ -40,7 +39,6 @@ from netwarden.capture.slots import (
 )
 
 _TCP, _UDP = 6, 17
-_inline = nb.njit(inline="always", boundscheck=False)
 
 
 class Rules(NamedTuple):
@@ -55,7 +53,7 @@ class Rules(NamedTuple):
     first_fin_ends: bool
 
 
-@nb.njit(boundscheck=False, nogil=True, cache=True)
+@entry_kernel
 def meter_packets(table, rules, packets, at, out, made):
     """(packets taken, flows made so far). Stops early when `out` is nearly full."""
     while at < len(packets):
@@ -82,7 +80,7 @@ def meter_packets(table, rules, packets, at, out, made):
     return at, made
 
 
-@_inline
+@inlined
 def _as_original(packet):
     """The original knows TCP and UDP only; anything else, and later fragments, become protocol 0 without size."""
     known = packet.protocol in (_TCP, _UDP)
@@ -93,7 +91,7 @@ def _as_original(packet):
         packet.payload_bytes = 0
 
 
-@_inline
+@inlined
 def _take(table, rules, packet, time_us, out, made):
     """Add one packet to its flow, or open one."""
     hashed = flow_hash(packet)
@@ -125,7 +123,7 @@ def _take(table, rules, packet, time_us, out, made):
     return _continue(table, rules, index, packet, time_us, lane, hashed, out, made)
 
 
-@_inline
+@inlined
 def _continue(table, rules, index, packet, time_us, lane, hashed, out, made):
     flow = table.flows[index]
     if flow.state == CLOSING and packet.flags & (accumulate.SYN | accumulate.ACK) == accumulate.SYN:
@@ -146,7 +144,7 @@ def _continue(table, rules, index, packet, time_us, lane, hashed, out, made):
     return made
 
 
-@_inline
+@inlined
 def _continue_original(table, rules, index, packet, time_us, lane, out, made):
     """The original's endings: the first backward FIN, or RST, ends a flow at once; a second forward FIN is ignored.
 
@@ -171,7 +169,7 @@ def _continue_original(table, rules, index, packet, time_us, lane, out, made):
     return made
 
 
-@_inline
+@inlined
 def _lane(flow, packet, cicflowmeter):
     same = packet.source_low == flow.source_low and packet.source_high == flow.source_high
     if cicflowmeter:  # the original looks at the address alone
@@ -179,7 +177,7 @@ def _lane(flow, packet, cicflowmeter):
     return FWD if same and packet.source_port == flow.source_port and packet.target_low == flow.target_low else BWD
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def _open(table, rules, packet, time_us, hashed):
     live = table.counts[LIVE]
     index = table.free[len(table.free) - 1 - live]
@@ -200,7 +198,7 @@ def _open(table, rules, packet, time_us, hashed):
     append(table, index, CLOSING if reset else OPEN)
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def _restart(table, rules, index, packet, time_us, lane):
     """The same endpoints go on as a new flow that keeps its orientation."""
     flow = table.flows[index]
@@ -209,7 +207,7 @@ def _restart(table, rules, index, packet, time_us, lane):
     move(table, index, OPEN)
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def _emit(table, rules, index, why, out, made):
     """Copy a flow to the output; the original drops flows of one packet, which are counted."""
     flow = table.flows[index]
@@ -231,7 +229,7 @@ def _emit(table, rules, index, why, out, made):
 # --- expiry -------------------------------------------------------------------------------------------------
 
 
-@_inline
+@inlined
 def _due(table, rules):
     """The list whose head has outlived its time longest, or −1."""
     now = table.counts[NOW]
@@ -243,7 +241,7 @@ def _due(table, rules):
     return OPEN if waiting_over > 0 else -1
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def _expire(table, rules, out, made):
     """Let flows go whose time is up, first due first; only list heads are looked at. Leaves room for two in `out`."""
     while made + 2 < len(out):
@@ -259,12 +257,12 @@ def _expire(table, rules, out, made):
     return made
 
 
-@nb.njit(boundscheck=False, nogil=True, cache=True)
+@entry_kernel
 def expire_flows(table, rules, out, made):
     return _expire(table, rules, out, made)
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def _make_room(table, rules, out, made):
     """Free one entry of a full table: a dormant one, else the flow that has been silent longest."""
     if table.counts[LIVE] < len(table.free):
@@ -280,7 +278,7 @@ def _make_room(table, rules, out, made):
     return made
 
 
-@nb.njit(boundscheck=False, nogil=True, cache=True)
+@entry_kernel
 def drain_flows(table, rules, out):
     made = 0
     for which in (DORMANT, CLOSING, OPEN):

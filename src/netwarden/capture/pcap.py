@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numba as nb
 import numpy as np
 
+from netwarden.capture.kernels import entry_kernel, inlined
 from netwarden.capture.opening import PCAP_MAGIC, PCAPNG_MAGIC, CaptureFile, open_capture
 from netwarden.capture.records import RECORD
 from netwarden.errors import InputError
@@ -150,7 +150,7 @@ def _pcap(window: _Window, facts: CaptureFacts, order: str, unit_ns: int) -> Ite
         facts.cut = f"the last record is cut short: {len(window)} bytes left over"
 
 
-@nb.njit(inline="always", boundscheck=False)
+@inlined
 def _word(buffer, at, big):
     a, b, c, d = np.int64(buffer[at]), np.int64(buffer[at + 1]), np.int64(buffer[at + 2]), np.int64(buffer[at + 3])
     if big:
@@ -158,7 +158,7 @@ def _word(buffer, at, big):
     return (d << 24) | (c << 16) | (b << 8) | a
 
 
-@nb.njit(boundscheck=False, nogil=True, cache=True)
+@entry_kernel
 def walk_pcap(buffer, at, end, big, unit_ns, link, records):
     """(offset of the first frame not taken, frames taken, 1 where a length is impossible)."""
     count = 0
@@ -215,7 +215,7 @@ def _pcapng(window: _Window, facts: CaptureFacts) -> Iterator[Frames]:
         facts.cut = f"the last block is cut short: {len(window)} bytes left over"
 
 
-@nb.njit(boundscheck=False, nogil=True, cache=True)
+@entry_kernel
 def walk_pcapng(buffer, at, end, big, interfaces, known, records):
     """(offset of the first block not taken, frames taken, why it stopped). Section and interface blocks stop it."""
     count = 0

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
 
+from netwarden.capture.kernels import inlined, kernel
 from netwarden.capture.records import FLOW, OPEN
 
 COUNTS = ("live", "now_us", "late", "evicted", "single_packet", "after_fin", "not_ipv4", "packets", "fragments_joined")
@@ -47,10 +47,7 @@ def empty_table(max_flows: int) -> Table:
     )
 
 
-_inline = nb.njit(inline="always", boundscheck=False)
-
-
-@_inline
+@inlined
 def mix(value):
     """64 bits, each depending on all of `value`: xor-shift and multiply, twice."""
     value ^= value >> np.uint64(32)
@@ -60,7 +57,7 @@ def mix(value):
     return value ^ (value >> np.uint64(32))
 
 
-@_inline
+@inlined
 def flow_hash(packet):
     """Equal for both directions."""
     odd = np.uint64(0x9E3779B97F4A7C15)
@@ -69,12 +66,12 @@ def flow_hash(packet):
     return mix(source + target + np.uint64(packet.protocol))
 
 
-@_inline
+@inlined
 def hash_tag(hashed):
     return np.int32(np.uint32(hashed >> np.uint64(32)))
 
 
-@_inline
+@inlined
 def find(table, hashed, packet):
     """Slot of the packet's flow, or the empty slot where it would go."""
     mask = np.int64(len(table.slots) - 1)
@@ -87,7 +84,7 @@ def find(table, hashed, packet):
         slot = (slot + 1) & mask
 
 
-@_inline
+@inlined
 def _same(flow, packet):
     if flow.protocol != packet.protocol or flow.version != packet.version:
         return False
@@ -109,7 +106,7 @@ def _same(flow, packet):
     )
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def remove(table, index):
     """Take a flow out of list and table; followers shift back, so no tombstones are left."""
     _unlink(table, index)
@@ -133,7 +130,7 @@ def remove(table, index):
     table.free[len(table.free) - 1 - table.counts[LIVE]] = index
 
 
-@_inline
+@inlined
 def refresh(table, rules, index):
     """Put an open flow at the end of its list, at most once per hundredth of the timeout: relinking costs more than
     all the sums, and that much disorder only delays an expiry by as much."""
@@ -142,14 +139,14 @@ def refresh(table, rules, index):
         move(table, index, OPEN)
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def move(table, index, which):
     """Put a flow at the end of a list."""
     _unlink(table, index)
     append(table, index, which)
 
 
-@_inline
+@inlined
 def append(table, index, which):
     tail = table.ends[which, 1]
     flow = table.flows[index]
@@ -164,7 +161,7 @@ def append(table, index, which):
     table.ends[which, 1] = index
 
 
-@_inline
+@inlined
 def _unlink(table, index):
     which = table.flows[index].state
     before, after = table.links[index, 0], table.links[index, 1]
@@ -178,7 +175,7 @@ def _unlink(table, index):
         table.links[after, 0] = before
 
 
-@nb.njit(boundscheck=False)
+@kernel
 def join_fragment(table, packet, time_us):
     """Remember the ports of a first fragment; give them to the later ones of the same datagram."""
     odd = np.uint64(0x9E3779B97F4A7C15)
