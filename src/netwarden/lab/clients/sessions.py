@@ -35,6 +35,7 @@ from typing import Any
 from netwarden.lab.play import Part, enter
 
 TIMEOUT_S = 10.0
+_LAST_WORDS_S = 0.6  # after the end, for sessions to close what they opened; then the runner's patience ends
 
 
 @dataclass
@@ -125,7 +126,7 @@ def play(session: Callable[[Session], None], fails_with: tuple[type[Exception], 
             continue
         threads.append(_begin(_one(part, number, tally), session, (OSError, EOFError, *fails_with)))
     for thread in threads:
-        thread.join(part.remaining())
+        thread.join(max(0.0, part.ends_at + _LAST_WORDS_S - time.time()))
     still = sum(thread.is_alive() for thread in threads)
     part.report(**tally.counts, still_running=still, first_failure=tally.first_failure)
 
