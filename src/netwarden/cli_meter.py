@@ -54,28 +54,34 @@ def run(
     max_flows: _MostFlows = 131_072,
     interim: Annotated[float, typer.Option(help="Also report flows still open this many seconds apart")] = 0.0,
     sensor: _Sensor = "",
+    payload_first: Annotated[
+        int,
+        typer.Option(
+            help="Add the first so many payload bytes of each direction (up to 1024), hexadecimal in text files"
+        ),
+    ] = 0,
 ) -> None:
     """Meter captures, or an interface, into a file of flows (the word `run` may be left out)."""
     from netwarden.capture.compiled import ready
-    from netwarden.capture.flow_file import check_output, meter_progress, write_flows
-    from netwarden.capture.metering import MeterReport, meter_captures, meter_live
+    from netwarden.capture.flow_file import check_output, check_payload, meter_progress, write_flows
+    from netwarden.capture.metering import MeterReport, meter_captures, meter_live, no_flows
     from netwarden.errors import ConfigError
 
     captures = files or []
     if bool(captures) == bool(interface):
         raise ConfigError("give either captures or --interface")
     check_output(output, names, captures)
+    check_payload(payload_first, names)
     settings = _settings(mode, idle_timeout, active_timeout, max_flows, interim)
     ready(_say)
+    options: Any = {"inner": inner, "sensor": sensor, "payload_first": payload_first}
     report = MeterReport()
     with meter_progress(captures) as progress:
         if interface:
-            tables = meter_live(
-                interface, settings, _interrupted(), inner=inner, sensor=sensor, report=report, progress=progress
-            )
+            tables = meter_live(interface, settings, _interrupted(), **options, report=report, progress=progress)
         else:
-            tables = meter_captures(captures, settings, inner=inner, sensor=sensor, report=report, progress=progress)
-        write_flows(tables, output, settings, names=names)
+            tables = meter_captures(captures, settings, **options, report=report, progress=progress)
+        write_flows(tables, output, no_flows(settings, payload_first), names=names)
     _say(str(report))
 
 

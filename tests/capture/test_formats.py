@@ -104,13 +104,13 @@ TUNNELS: dict[str, tuple[int, Callable[[Packet], bytes]]] = {
 def test_tunnels_give_the_outer_flow_or_on_request_the_inner(name):
     protocol, wrap = TUNNELS[name]
     packets = SIX if name == "6in4" else PACKETS
-    data = pcap((p.time_us, ethernet(_outer(protocol, wrap(p)))) for p in packets)
+    data = pcap((p.time_us, ethernet(outer_frame(protocol, wrap(p)))) for p in packets)
     outer, _ = flows(data)
     assert [(row["src_ip"], row["protocol"], row["fwd_packets"]) for row in outer] == [("192.0.2.1", protocol, 5)]
     assert flows(data, inner=True)[0] == expected(packets)
 
 
-def _outer(protocol, body):
+def outer_frame(protocol, body):
     head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, protocol, 0)
     return head + bytes((192, 0, 2, 1, 192, 0, 2, 2)) + body
 

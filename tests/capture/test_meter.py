@@ -56,7 +56,7 @@ def meter(data, rules=MeterSettings(), **options):  # noqa: B008 - frozen
 
 
 def sorted_rows(records):
-    ignored = ("linked_us", "state", "ended_us", "ended_by")
+    ignored = ("linked_us", "state", "ended_us", "ended_by", "place")
     rows = [tuple(np.ravel(record[name]).tolist() for name in FLOW.names if name not in ignored) for record in records]
     return sorted(map(str, rows))
 

@@ -16,10 +16,11 @@ from netwarden.capture.decode import decode
 from netwarden.capture.live import walk_block
 from netwarden.capture.meter import METER_KERNELS, FlowMeter, MeterSettings, cicflowmeter_settings
 from netwarden.capture.metering import meter_captures
+from netwarden.capture.payload import PAYLOAD_KERNELS
 from netwarden.capture.pcap import walk_pcap, walk_pcapng
 from netwarden.capture.records import RECORD
 
-_KERNELS = (*METER_KERNELS, decode, observe, walk_pcap, walk_pcapng, walk_block)
+_KERNELS = (*METER_KERNELS, *PAYLOAD_KERNELS, decode, observe, walk_pcap, walk_pcapng, walk_block)
 NOTICE = (
     "First use of the flow meter: compiling its packet loops for this processor, half a minute to a minute, once; "
     "later runs load them from the cache."
@@ -51,8 +52,8 @@ def compile_kernels() -> float:
                 path.unlink(missing_ok=True)
     for data in (_pcap(), _pcapng()):
         for settings in (MeterSettings(max_flows=4), cicflowmeter_settings(max_flows=4)):
-            for _ in meter_captures([io.BytesIO(data)], settings):
-                pass
+            for payload_first in (0, 1):
+                list(meter_captures([io.BytesIO(data)], settings, payload_first=payload_first))
     list(FlowMeter(MeterSettings(max_flows=4)).advance(0))
     walk_block(np.zeros(128, np.uint8), 0, 128, 1, False, np.empty(1, RECORD))
     return time.perf_counter() - began_s

@@ -292,7 +292,7 @@ def _gre(buffer, at, end):
 
 
 @kernel
-def _quotation(buffer, at, end, length):
+def quotation(buffer, at, end, length):
     """(protocol, offset, length) of the transport header that an ICMP error quotes, or of the ICMP message itself."""
     inner = at + 8
     if inner + 20 > end or buffer[at] not in (3, 4, 5, 11, 12) or buffer[inner] >> 4 != 4:
@@ -368,7 +368,7 @@ def decode(buffer, records, count, packets, skipped, inner, quoted):
                     break
                 protocol, start, length = deeper, deeper_start, deeper_length
         if quoted and protocol == _ICMP and packet.version == 4:
-            protocol, start, length = _quotation(buffer, start, end, length)
+            protocol, start, length = quotation(buffer, start, end, length)
         packet.protocol = protocol
         packet.time_ns = record.time_ns
         packet.frame = i

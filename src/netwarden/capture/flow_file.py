@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from netwarden.capture.meter import MeterSettings
-from netwarden.capture.metering import MeterReport, Progress, no_flows
-from netwarden.capture.output import as_cicflowmeter
+from netwarden.capture.metering import MeterReport, Progress
+from netwarden.capture.output import as_cicflowmeter, with_payload_as_text
+from netwarden.capture.payload import MOST_PAYLOAD_BYTES
 from netwarden.errors import ConfigError, InputError
 from netwarden.flows.table import FlowTable
 from netwarden.flows.writing import FORMATS, drafts, table_writer, write_lines
@@ -33,22 +33,38 @@ def check_output(target: str, names: str, captures: Sequence[str]) -> None:
         raise InputError(f"{target} is one of the captures; choose another name for the flows")
 
 
-def write_flows(tables: Iterator[FlowTable], target: str, settings: MeterSettings, *, names: str = "netwarden") -> None:
-    """Write all tables. A file appears when the last is written; `-` writes JSON lines as the flows come.
+def check_payload(payload_first: int, names: str) -> None:
+    """Raise what is wrong with asking for payload bytes; 0 asks for none."""
+    if payload_first and names == "cicflowmeter":
+        raise ConfigError("the original's table has no columns for payload bytes; leave out --payload-first or --names")
+    if not 0 <= payload_first <= MOST_PAYLOAD_BYTES:
+        raise ConfigError(f"--payload-first is {payload_first}; it must lie between 0 and {MOST_PAYLOAD_BYTES:,}")
 
-    `names="cicflowmeter"` gives the original tool's columns, order and time format.
+
+def write_flows(tables: Iterator[FlowTable], target: str, like: FlowTable, *, names: str = "netwarden") -> None:
+    """Write all tables, whose columns are those of `like`. A file appears when the last is written; `-` writes JSON
+    lines as the flows come.
+
+    `names="cicflowmeter"` gives the original tool's columns, order and time format. Payload bytes are binary in Parquet
+    and hexadecimal text elsewhere.
     """
-    render: Callable[[FlowTable], Any] = as_cicflowmeter if names == "cicflowmeter" else lambda table: table.arrow
+    render = _rendering(target, names)
     if target == "-":
         for table in tables:
             write_lines(sys.stdout, render(table))
             sys.stdout.flush()
         return
     path = Path(target)
-    schema, plain = render(no_flows(settings)).schema, names == "cicflowmeter"
+    schema, plain = render(like).schema, names == "cicflowmeter"
     with drafts(path) as (draft,), table_writer(draft, path.suffix, schema, plain_csv=plain) as write:
         for table in tables:
             write(render(table))
+
+
+def _rendering(target: str, names: str) -> Callable[[FlowTable], Any]:
+    if names == "cicflowmeter":
+        return as_cicflowmeter
+    return (lambda table: table.arrow) if target.lower().endswith(".parquet") else with_payload_as_text
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def _take(table, rules, packet, time_us, out, made):
         _open(table, rules, packet, time_us, hashed)
         return made
     flow = table.flows[index]
-    lane = _lane(flow, packet, rules.cicflowmeter)
+    lane = lane_of(flow, packet, rules.cicflowmeter)
     if flow.state == DORMANT:
         _restart(table, rules, index, packet, time_us, FWD)
         return made
@@ -170,7 +170,7 @@ def _continue_original(table, rules, index, packet, time_us, lane, out, made):
 
 
 @inlined
-def _lane(flow, packet, cicflowmeter):
+def lane_of(flow, packet, cicflowmeter):
     same = packet.source_low == flow.source_low and packet.source_high == flow.source_high
     if cicflowmeter:  # the original looks at the address alone
         return FWD if same else BWD
@@ -188,6 +188,7 @@ def _open(table, rules, packet, time_us, hashed):
     flow.source_port, flow.target_port = packet.source_port, packet.target_port
     flow.protocol, flow.version = packet.protocol, packet.version
     flow.state = OPEN
+    flow.place = index
     slot = find(table, hashed, packet)
     table.slots[slot, 0] = index
     table.slots[slot, 1] = hash_tag(hashed)

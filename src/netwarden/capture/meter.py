@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from netwarden.capture.records import FLOW
 from netwarden.capture.slots import COUNTS, LIVE, NOW, empty_table
 from netwarden.errors import ConfigError
 
+if TYPE_CHECKING:
+    from netwarden.capture.payload import PayloadHeads
+
+BATCH_FLOWS = 8192
 METER_VERSION = "1"
 MeterMode = Literal["corrected", "cicflowmeter"]
 
@@ -62,8 +66,14 @@ def cicflowmeter_settings(**changes: Any) -> MeterSettings:
 class FlowMeter:
     """Packets in time order in, flow records out; holds the open flows in between."""
 
-    def __init__(self, settings: MeterSettings = MeterSettings(), batch_flows: int = 8192) -> None:
+    def __init__(
+        self,
+        settings: MeterSettings = MeterSettings(),
+        batch_flows: int = BATCH_FLOWS,
+        heads: PayloadHeads | None = None,
+    ) -> None:
         self.settings = settings
+        self._heads = heads
         self._rules = _rules(settings)
         self._table = empty_table(settings.max_flows)
         self._out = np.empty(batch_flows, FLOW)
@@ -80,8 +90,9 @@ class FlowMeter:
         A batch is valid until the next one is asked for; `ended` hands out what has gathered so far.
         """
         at = 0
+        meter = meter_packets if self._heads is None else self._heads.metering(packets)
         while at < len(packets):
-            at, self._made = meter_packets(self._table, self._rules, packets, at, self._out, self._made)
+            at, self._made = meter(self._table, self._rules, packets, at, self._out, self._made)
             if self._made + 2 >= len(self._out):
                 yield from self.ended()
 
@@ -89,6 +100,8 @@ class FlowMeter:
         """The FLOW records that have ended and were not handed out yet."""
         if self._made:
             made, self._made = self._made, 0
+            if self._heads is not None:
+                self._heads.complete(self._out[:made])
             yield self._out[:made]
 
     def advance(self, now_ns: int) -> Iterator[Any]:

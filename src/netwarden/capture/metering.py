@@ -12,10 +12,11 @@ import numpy as np
 
 from netwarden.capture.context import context, empty_tables
 from netwarden.capture.live import LiveFacts, live_frames
-from netwarden.capture.meter import FlowMeter, MeterSettings
+from netwarden.capture.meter import BATCH_FLOWS, FlowMeter, MeterSettings
+from netwarden.capture.payload import PayloadHeads, with_payload
 from netwarden.capture.recent import RecentPackets
 from netwarden.capture.records import FLOW
-from netwarden.capture.stream import Capture, Decoder, StreamFacts, read_packets
+from netwarden.capture.stream import Capture, Decoder, StreamFacts, Watch, read_packets
 from netwarden.capture.tables import flow_table
 from netwarden.flows.table import FlowTable
 
@@ -58,15 +59,18 @@ def meter_captures(
     *,
     inner: bool = False,
     sensor: str = "",
+    payload_first: int = 0,
     report: MeterReport | None = None,
     progress: Progress | None = None,
 ) -> Iterator[FlowTable]:
     """Flow tables of captures, in order of the flows' ends. Context columns come in `corrected` mode only.
 
+    `payload_first`: add the first so many payload bytes of each direction, as binary columns outside the schema.
+
     Raises InputError where a capture cannot be read.
     """
-    run = _Run(settings, sensor, MeterReport() if report is None else report)
-    for packets in read_packets(captures, run.report.stream, inner=inner, original=run.original):
+    run = _Run(settings, sensor, MeterReport() if report is None else report, payload_first, inner)
+    for packets in read_packets(captures, run.report.stream, inner=inner, original=run.original, watch=run.watch):
         yield from run.tables(run.meter.feed(packets))
         run.count(packets)
         if progress is not None:
@@ -75,13 +79,14 @@ def meter_captures(
     run.close()
 
 
-def meter_live(
+def meter_live(  # noqa: PLR0913 - each by name
     interface: str,
     settings: MeterSettings,
     stop: Callable[[], bool],
     *,
     inner: bool = False,
     sensor: str = "",
+    payload_first: int = 0,
     report: MeterReport | None = None,
     progress: Progress | None = None,
     recent: RecentPackets | None = None,
@@ -91,8 +96,9 @@ def meter_live(
 
     Raises InputError where the interface cannot be captured.
     """
-    run = _Run(settings, sensor, MeterReport() if report is None else report)
-    decoder, facts, handed_out_s = Decoder(inner=inner, original=run.original), LiveFacts(), time.monotonic()
+    run = _Run(settings, sensor, MeterReport() if report is None else report, payload_first, inner)
+    decoder = Decoder(inner=inner, original=run.original, watch=run.watch)
+    facts, handed_out_s = LiveFacts(), time.monotonic()
     for frames in live_frames(interface, stop, facts):
         if frames is None:
             yield from run.tables(run.meter.advance(time.time_ns() - _IN_FLIGHT_NS))
@@ -114,16 +120,24 @@ def meter_live(
     run.close()
 
 
-def no_flows(settings: MeterSettings) -> FlowTable:
+def no_flows(settings: MeterSettings, payload_first: int = 0) -> FlowTable:
     """A table of no flows with the columns that metering gives."""
-    return next(_Run(settings, "", MeterReport()).tables(iter((np.empty(0, FLOW),))))
+    return next(_Run(settings, "", MeterReport(), payload_first).tables(iter((np.empty(0, FLOW),))))
 
 
 class _Run:
     """A meter, the context of what it saw, and the report of both."""
 
-    def __init__(self, settings: MeterSettings, sensor: str, report: MeterReport) -> None:
-        self.report, self.meter, self.original = report, FlowMeter(settings), settings.mode == "cicflowmeter"
+    def __init__(
+        self, settings: MeterSettings, sensor: str, report: MeterReport, payload_first: int = 0, inner: bool = False
+    ) -> None:
+        self.report, self.original = report, settings.mode == "cicflowmeter"
+        self._heads = (
+            PayloadHeads(payload_first, settings.max_flows, BATCH_FLOWS, inner=inner, original=self.original)
+            if payload_first
+            else None
+        )
+        self.meter = FlowMeter(settings, heads=self._heads)
         self._settings, self._sensor, self._began_s = settings, sensor, time.perf_counter()
         self._around = None if self.original else empty_tables()
 
@@ -131,7 +145,12 @@ class _Run:
         for records in batches:
             self.report.flows += len(records)
             around = None if self._around is None else context(self._around, records)
-            yield flow_table(records, self._settings.mode, sensor=self._sensor, context=around)
+            table = flow_table(records, self._settings.mode, sensor=self._sensor, context=around)
+            yield table if self._heads is None else with_payload(table, self._heads)
+
+    @property
+    def watch(self) -> Watch | None:
+        return None if self._heads is None else self._heads.note
 
     def count(self, packets: Any) -> None:
         self.report.packets += len(packets)

@@ -1,4 +1,4 @@
-"""The original CICFlowMeter's header, order and formats, for scripts that expect them."""
+"""Flow tables as files hold them: the original CICFlowMeter's header, order and formats; payload bytes as text."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from netwarden.capture.definitions import CICFLOWMETER_NAMES
+from netwarden.capture.payload import PAYLOAD_COLUMNS
 from netwarden.flows.table import FlowTable
 
 _TIME_FORMAT = "%d/%m/%Y %I:%M:%S %p"
@@ -30,6 +31,15 @@ def as_cicflowmeter(table: FlowTable) -> Any:
     columns["Flow Packets/s"] = _undefined_as_words(columns["Flow Packets/s"], True)
     columns["Label"] = pa.repeat(pa.scalar(_NO_LABEL), len(table))
     return pa.table(columns)
+
+
+def with_payload_as_text(table: FlowTable) -> Any:
+    """Arrow table whose payload bytes, where it has any, are hexadecimal text."""
+    arrow = table.arrow
+    for name in set(PAYLOAD_COLUMNS) & set(arrow.column_names):
+        text = pa.array([value.hex() for value in arrow.column(name).to_pylist()], pa.string())
+        arrow = arrow.set_column(arrow.column_names.index(name), name, text)
+    return arrow
 
 
 def _undefined_as_words(rates: Any, positive: Any) -> Any:

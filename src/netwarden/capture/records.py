@@ -108,6 +108,7 @@ ACCUMULATORS: tuple[Accumulator, ...] = (
     Accumulator("target_port", 1, "", "responder's port"),
     Accumulator("protocol", 1, "", "IP protocol number"),
     Accumulator("version", 1, "", "IP version"),
+    Accumulator("place", 1, "", "its row in the table of open flows"),
     Accumulator("linked_us", 1, "us", "when it was last put at the end of its list"),
     Accumulator("state", 1, "", "OPEN, CLOSING or DORMANT: the list it is in"),
     Accumulator("ended_us", 1, "us", "when the meter knew that the flow was over: never falls from flow to flow"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +16,7 @@ from netwarden.capture.records import PACKET
 from netwarden.errors import InputError
 
 Capture = Path | str | BinaryIO
+Watch = Callable[[Frames, Any], None]  # sees the frames of each batch, and the packets decoded from them
 
 
 @dataclass
@@ -31,8 +32,8 @@ class StreamFacts:
 class Decoder:
     """Frames to packets, counting what is skipped. One for each stream; its output is valid until the next call."""
 
-    def __init__(self, *, inner: bool = False, original: bool = False) -> None:
-        self._inner, self._original = inner, original
+    def __init__(self, *, inner: bool = False, original: bool = False, watch: Watch | None = None) -> None:
+        self._inner, self._original, self._watch = inner, original, watch
         self._packets = np.empty(4096, PACKET)
         self._skipped = np.zeros(len(SKIPS), np.int64)
 
@@ -49,7 +50,10 @@ class Decoder:
             self._inner,
             self._original,
         )
-        return self._packets[:count]
+        packets = self._packets[:count]
+        if self._watch is not None:
+            self._watch(frames, packets)
+        return packets
 
     @property
     def skipped(self) -> Counter[str]:
@@ -57,14 +61,19 @@ class Decoder:
 
 
 def read_packets(
-    captures: Sequence[Capture], facts: StreamFacts, *, inner: bool = False, original: bool = False
+    captures: Sequence[Capture],
+    facts: StreamFacts,
+    *,
+    inner: bool = False,
+    original: bool = False,
+    watch: Watch | None = None,
 ) -> Iterator[Any]:
     """Batches of PACKET records of all captures in time order; a batch is valid until the next is asked for.
 
     `inner`: meter what tunnels carry. `original`: decode as the original CICFlowMeter does.
     Raises InputError for a file that is no capture, or of a link type that is not read.
     """
-    decoder = Decoder(inner=inner, original=original)
+    decoder = Decoder(inner=inner, original=original, watch=watch)
     try:
         if len(captures) == 1:
             yield from _one(captures[0], decoder, facts)
