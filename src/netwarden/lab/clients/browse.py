@@ -64,5 +64,9 @@ def _line(s: Session, over: HTTPConnection, paths: Sequence[str]) -> None:
         web.fetch(s, over, path)
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session, web.FAILS_WITH)
+
+
+if __name__ == "__main__":
+    main()

@@ -22,5 +22,9 @@ def session(s: Session) -> None:
                 return
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session, web.FAILS_WITH)
+
+
+if __name__ == "__main__":
+    main()

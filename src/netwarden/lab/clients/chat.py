@@ -55,5 +55,9 @@ def _listen(s: Session, over: socket.socket) -> None:
     s.count(bytes_in=len(received))
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session)
+
+
+if __name__ == "__main__":
+    main()

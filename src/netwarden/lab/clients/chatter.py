@@ -37,5 +37,9 @@ def _heard(over: socket.socket) -> bool:
         return False
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session)
+
+
+if __name__ == "__main__":
+    main()

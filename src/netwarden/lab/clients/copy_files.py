@@ -38,5 +38,9 @@ def _command(s: Session, account: str, file_name: str) -> list[str]:
     return ["rsync", "-a", "-W", "-e", " ".join(["ssh", *ssh_tools.options(s)]), *ends]
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session)
+
+
+if __name__ == "__main__":
+    main()

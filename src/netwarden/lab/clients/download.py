@@ -33,5 +33,9 @@ def _file(s: Session) -> str:
     return f"/files/{s.rng.choice(s.option('mb', (1, 2, 4)))}.bin"
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session, web.FAILS_WITH)
+
+
+if __name__ == "__main__":
+    main()

@@ -45,5 +45,9 @@ def _ask(s: Session, path: str, kept: local) -> None:
     web.fetch(s, kept.over, path)
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session, web.FAILS_WITH)
+
+
+if __name__ == "__main__":
+    main()

@@ -79,5 +79,9 @@ def _over_tcp(s: Session, query: bytes) -> bytes:
         return answers.read(int.from_bytes(answers.read(2)))
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session)
+
+
+if __name__ == "__main__":
+    main()

@@ -80,5 +80,9 @@ def _packet(kind: int, body: bytes) -> bytes:
     return head + bytes([length]) + body
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session)
+
+
+if __name__ == "__main__":
+    main()

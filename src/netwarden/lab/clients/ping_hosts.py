@@ -19,5 +19,9 @@ def session(s: Session) -> None:
     s.count(pings=times)
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session)
+
+
+if __name__ == "__main__":
+    main()

@@ -29,5 +29,9 @@ def _statements(s: Session) -> Iterator[str]:
             return
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session)
+
+
+if __name__ == "__main__":
+    main()

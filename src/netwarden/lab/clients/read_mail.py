@@ -33,5 +33,9 @@ def _mailbox(s: Session) -> imaplib.IMAP4:
     return imaplib.IMAP4(s.address, s.port or 143, timeout=TIMEOUT_S)
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session, (imaplib.IMAP4.error,))
+
+
+if __name__ == "__main__":
+    main()

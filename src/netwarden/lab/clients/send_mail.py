@@ -31,5 +31,9 @@ def _relay(s: Session) -> smtplib.SMTP:
     return smtplib.SMTP(s.address, s.port or 25, s.part.host, timeout=TIMEOUT_S)
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session)
+
+
+if __name__ == "__main__":
+    main()

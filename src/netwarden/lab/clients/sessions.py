@@ -7,7 +7,7 @@ A client module has one function that plays one session, and gives it to `play`:
             ...
             s.count(requests=1)
 
-    if __name__ == "__main__":
+    def main() -> None:
         play(session)
 
 Options that every client understands:

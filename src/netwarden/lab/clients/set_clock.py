@@ -18,5 +18,9 @@ def session(s: Session) -> None:
                 return
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session)
+
+
+if __name__ == "__main__":
+    main()

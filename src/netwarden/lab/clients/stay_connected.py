@@ -34,5 +34,9 @@ def session(s: Session) -> None:
                 s.count(pings=1)
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session)
+
+
+if __name__ == "__main__":
+    main()

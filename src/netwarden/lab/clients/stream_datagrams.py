@@ -33,5 +33,9 @@ def _drain(over: socket.socket) -> int:
     return answers
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session)
+
+
+if __name__ == "__main__":
+    main()

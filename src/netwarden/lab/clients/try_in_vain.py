@@ -95,5 +95,9 @@ _FAULTS: dict[str, Callable[[Session], bool]] = {
 }
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session, (*web.FAILS_WITH, ftplib.Error, imaplib.IMAP4.error))
+
+
+if __name__ == "__main__":
+    main()

@@ -36,5 +36,9 @@ def _keys(s: Session) -> Iterator[str]:
     yield "exit 0\n"
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session)
+
+
+if __name__ == "__main__":
+    main()

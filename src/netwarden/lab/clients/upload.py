@@ -43,5 +43,9 @@ def _pieces(s: Session, size_bytes: int, pace_bps: float) -> Iterator[bytes]:
             s.pause(len(_PIECE) * 8 / pace_bps)
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session, web.FAILS_WITH)
+
+
+if __name__ == "__main__":
+    main()

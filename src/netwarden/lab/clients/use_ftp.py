@@ -32,5 +32,9 @@ def session(s: Session) -> None:
                 return
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session, (ftplib.Error, AttributeError))
+
+
+if __name__ == "__main__":
+    main()

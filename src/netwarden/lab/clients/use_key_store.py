@@ -41,5 +41,9 @@ def _answer(answers: BinaryIO) -> int:
     return len(line) + (len(answers.read(size + 2)) if size >= 0 else 0)
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session)
+
+
+if __name__ == "__main__":
+    main()

@@ -50,5 +50,9 @@ def _udp(s: Session, address: str, port: int) -> bool:
     return True
 
 
-if __name__ == "__main__":
+def main() -> None:
     play(session)
+
+
+if __name__ == "__main__":
+    main()
