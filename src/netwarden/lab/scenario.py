@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
@@ -171,11 +172,23 @@ def _faults(scenario: Scenario) -> Iterator[str]:
 # --- files and what they include ------------------------------------------------------------------------------
 
 
+class _Words(yaml.SafeLoader):
+    """Safe YAML in which only true and false are booleans, so that `on:` is a key like any other (YAML 1.2)."""
+
+
+_BOOLEAN = "tag:yaml.org,2002:bool"
+_Words.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOLEAN]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Words.add_implicit_resolver(_BOOLEAN, re.compile(r"^(?:true|false)$"), ["t", "f"])
+
+
 def _read(path: Path, including: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in including:
         raise ConfigError(f"{path} includes itself")
     try:
-        own = yaml.safe_load(path.read_text(encoding="utf-8"))
+        own = yaml.load(path.read_text(encoding="utf-8"), _Words)  # noqa: S506 - a safe loader, see below
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing; scenarios lie in lab/scenarios") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
