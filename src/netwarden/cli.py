@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netwarden import __version__, logs
+from netwarden.cli_lab import lab
 from netwarden.cli_meter import meter
 from netwarden.errors import NetwardenError
 from netwarden.settings import Settings, load_settings
@@ -32,6 +33,7 @@ for name, group in (
     ("track", track),
     ("dagshub", dagshub),
     ("meter", meter),
+    ("lab", lab),
 ):
     app.add_typer(group, name=name)
 

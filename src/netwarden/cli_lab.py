@@ -1,0 +1,83 @@
+"""The commands of `netwarden lab`. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from netwarden.lab.record import Recording
+    from netwarden.lab.scenario import Scenario
+
+lab = typer.Typer(no_args_is_help=True, help="The traffic laboratory: scenarios in network namespaces (needs root).")
+
+_Scenario = Annotated[Path, typer.Argument(help="YAML file; those that are shipped lie in lab/scenarios")]
+
+
+@lab.command()
+def record(
+    scenario: _Scenario,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the recording; an earlier one is replaced")],
+) -> None:
+    """Play a scenario, and leave its capture, its truth and its labelled flows in a folder."""
+    from netwarden.lab.scenario import load_scenario
+
+    print(_record(load_scenario(scenario), output))
+
+
+@lab.command("try")
+def try_out(
+    scenario: _Scenario,
+    only: Annotated[str, typer.Option(help="Only these activities, by id, with commas")] = "",
+    seconds: Annotated[float, typer.Option(help="Start all at once and end so many seconds later")] = 0.0,
+    keep: Annotated[Path | None, typer.Option(help="Folder to keep the recording in")] = None,
+) -> None:
+    """Play a scenario or a part of it, and print what was recorded."""
+    import tempfile
+
+    from netwarden.lab.record import only as choose
+    from netwarden.lab.scenario import load_scenario
+
+    chosen = choose(load_scenario(scenario), [name for name in only.split(",") if name], seconds)
+    with tempfile.TemporaryDirectory(prefix="netwarden-lab-") as folder:
+        print(_record(chosen, keep or Path(folder) / "recording"))
+
+
+def _record(scenario: Scenario, output: Path) -> Recording:
+    from netwarden.capture.compiled import ready
+    from netwarden.flows.labels import load_families
+    from netwarden.lab.record import record as run
+    from netwarden.settings import load_settings
+
+    ready(_say)
+    return run(scenario, output, load_families(load_settings().schema_dir / "families.yaml"), _say)
+
+
+@lab.command()
+def clean() -> None:
+    """Remove what killed recorders left: namespaces, processes in them, files."""
+    from netwarden.lab.network import clean as remove
+
+    gone = remove()
+    print(f"removed {len(gone)}: {', '.join(gone)}" if gone else "nothing was left")
+
+
+@lab.command()
+def packages(
+    scenario: Annotated[Path | None, typer.Argument(help="Only what this scenario needs")] = None,
+    missing: Annotated[bool, typer.Option("--missing", help="Only what is not installed")] = False,
+) -> None:
+    """Debian packages that the lab's programs need, one a line."""
+    from netwarden.lab.programs import all_programs, missing_packages, programs
+    from netwarden.lab.scenario import load_scenario
+
+    needed = (programs(load_scenario(scenario)) if scenario else all_programs()).values()
+    named = {package for program in needed for package in program.tools.values()}
+    print("\n".join(missing_packages(needed) if missing else sorted(named)))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
