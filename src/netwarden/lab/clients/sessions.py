@@ -128,7 +128,8 @@ def play(session: Callable[[Session], None], fails_with: tuple[type[Exception], 
     for thread in threads:
         thread.join(max(0.0, part.ends_at + _LAST_WORDS_S - time.time()))
     still = sum(thread.is_alive() for thread in threads)
-    part.report(**tally.counts, still_running=still, first_failure=tally.first_failure)
+    told = {**tally.counts, "still_running": still, "first_failure": tally.first_failure}
+    part.report(**{name: what for name, what in told.items() if what})
 
 
 def starts(options: dict[str, Any], span_s: float, rng: random.Random) -> list[float]:
@@ -159,7 +160,7 @@ def _begin(one: Session, session: Callable[[Session], None], failures: tuple[typ
         except failures as error:
             if one.part.remaining() > 0:  # what the end cuts off has not failed
                 one.note(f"{type(error).__name__}: {error}")
-                one.count(failed=1)
+                one.count(failures=1)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
 
 from netwarden.lab.clients.sessions import TIMEOUT_S, Session, trusting
 
@@ -41,13 +41,23 @@ def fetch(
     s: Session, over: HTTPConnection, path: str, method: str = "GET", body: bytes | None = None, pace_bps: float = 0
 ) -> Answer:
     """One request and its whole answer; `pace_bps` reads no faster than so many bits a second. Counted."""
-    over.request(method, path, body=body, headers=_headers(s.rng))
-    response = over.getresponse()
+    response = _ask(over, method, path, body, _headers(s.rng))
     kept = "text/html" in response.headers.get("Content-Type", "")
     size, text = (0, response.read()) if kept else (_read(s, response, pace_bps), b"")
     answer = Answer(response.status, size or len(text), response.headers.get("Location", ""), text.decode())
     s.count(requests=1, bytes_in=answer.size_bytes, bytes_out=len(body or b""))
     return answer
+
+
+def _ask(over: HTTPConnection, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> HTTPResponse:
+    """The answer's head; where the server has closed an idle connection meanwhile, over a new one, as browsers do."""
+    try:
+        over.request(method, path, body=body, headers=headers)
+        return over.getresponse()
+    except (RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+        over.close()
+        over.request(method, path, body=body, headers=headers)
+        return over.getresponse()
 
 
 def _headers(rng: random.Random) -> dict[str, str]:
