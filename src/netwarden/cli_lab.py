@@ -57,6 +57,41 @@ def _record(scenario: Scenario, output: Path) -> Recording:
 
 
 @lab.command()
+def dataset(
+    recordings: Annotated[list[Path], typer.Argument(help="Folders that `lab record` left, one a day")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the dataset; lab/data is what ships")],
+) -> None:
+    """Build the files of a dataset from recorded days, and print its flows by label and day."""
+    from netwarden.capture.compiled import ready
+    from netwarden.flows.schema import load_schema
+    from netwarden.lab.dataset import SCHEMA_ID, build_dataset, read_recording
+    from netwarden.settings import load_settings
+
+    ready(_say)
+    schema = load_schema(SCHEMA_ID, load_settings().schema_dir)
+    print(build_dataset([read_recording(folder) for folder in recordings], output, schema))
+
+
+@lab.command()
+def audit(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of a dataset; default: the one that ships")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Fits of every model")] = 5,
+    page: Annotated[Path | None, typer.Option(help="Data card to bring up to date, docs/lab-dataset.md")] = None,
+) -> None:
+    """Judge a dataset: what single features, identifiers, trivial models and boosted trees tell of its attacks."""
+    from netwarden.lab.audit import run_audit
+    from netwarden.lab.audit_page import audit_tables, counts_table, write_page
+    from netwarden.lab.days import load_days
+    from netwarden.settings import load_settings
+
+    settings = load_settings()
+    days, found = load_days(settings, folder), run_audit(settings, folder, seeds, _say)
+    print(f"### Flows by label and day\n\n{counts_table(days)}\n\n{audit_tables(found)}")
+    if page:
+        write_page(page, days, found)
+
+
+@lab.command()
 def clean() -> None:
     """Remove what killed recorders left: namespaces, processes in them, files."""
     from netwarden.lab.network import clean as remove

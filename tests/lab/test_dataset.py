@@ -75,7 +75,7 @@ def test_the_folder_loads_into_the_store_with_its_splits(folder, settings, tmp_p
     (workspace / "schema").symlink_to(ROOT / "schema")
     report = run_etl(settings.model_copy(update={"workspace": workspace}), [folder])
     assert (report.dataset, report.schema_id, report.rejected.total()) == ("lab", "netwarden_flow", 0)
-    assert report.stored.rows == {"train": 600, "validation": 200, "test": 200}
+    assert report.stored is not None and report.stored.rows == {"train": 600, "validation": 200, "test": 200}
 
 
 def test_the_counts_are_printed_by_label_and_day(tmp_path):

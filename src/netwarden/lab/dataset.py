@@ -22,8 +22,11 @@ import pyarrow.csv as pacsv
 
 from netwarden.errors import InputError
 from netwarden.flows.schema import LABEL, FlowSchema
+from netwarden.lab.record import CAPTURE, TRUTH, meter_recording
+from netwarden.lab.truth import label_flows, load_truth
 from netwarden.sources.dataset_folder import DESCRIPTION
 
+SCHEMA_ID = "netwarden_flow"
 LARGEST_FILE_BYTES = 3_000_000
 LARGEST_TOTAL_BYTES = 25_000_000
 ROWS_A_FILE = 16_000  # so that the busiest hour stays below the largest file
@@ -74,6 +77,18 @@ class Built:
         ]
         total = sum(self.files.values())
         return "\n".join([*lines, f"{len(self.files)} files, {total / 1e6:.1f} MB, {sum(self.flows.values()):,} flows"])
+
+
+def read_recording(folder: Path) -> Recorded:
+    """A recorded day: its capture metered anew, its flows labelled by its truth."""
+    truth = load_truth(folder / TRUTH)
+    flows = meter_recording(folder / CAPTURE)
+    labels = label_flows(flows, truth)
+    columns = {LABEL: labels.column("label"), "activity": labels.column("name"), "tool": labels.column("tool")}
+    arrow = flows.arrow
+    for name, values in columns.items():
+        arrow = arrow.append_column(name, values)
+    return Recorded(truth.scenario, truth.starts, truth.hour_s, arrow)
 
 
 def build_dataset(recordings: Sequence[Recorded], target: Path, schema: FlowSchema) -> Built:
