@@ -46,9 +46,16 @@ def run(
         str, typer.Option("--output", "-o", help=".parquet, .csv or .jsonl file; - writes JSON lines as flows come")
     ] = "-",
     interface: Annotated[str, typer.Option(help="Meter this interface until interrupted")] = "",
-    mode: _Mode = "corrected",
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="corrected, or cicflowmeter: the original's semantics with its defects", show_default="of the names"
+        ),
+    ] = "",
     inner: _Inner = False,
-    names: Annotated[str, typer.Option(help="netwarden, or cicflowmeter: its header, order and times")] = "netwarden",
+    names: Annotated[
+        str, typer.Option(help="netwarden (mode corrected), or cicflowmeter: its header, order and times, and its mode")
+    ] = "netwarden",
     idle_timeout: _Idle = 120.0,
     active_timeout: _Active = None,
     max_flows: _MostFlows = 131_072,
@@ -72,6 +79,9 @@ def run(
         raise ConfigError("give either captures or --interface")
     check_output(output, names, captures)
     check_payload(payload_first, names)
+    if names == "cicflowmeter" and mode == "corrected":
+        _say("warning: corrected flows under the original's names: no program, and no detector, can tell them apart")
+    mode = mode or ("cicflowmeter" if names == "cicflowmeter" else "corrected")
     settings = _settings(mode, idle_timeout, active_timeout, max_flows, interim)
     ready(_say)
     options: Any = {"inner": inner, "sensor": sensor, "payload_first": payload_first}

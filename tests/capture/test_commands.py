@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from netwarden.capture.compiled import compile_kernels, is_cold
+from netwarden.flows.conform import guess_schema
+from netwarden.sources.files import read_batches
 from tests.capture.frames import SYN, Packet, capture
-from tests.fixtures.data import given
+from tests.fixtures.data import ROOT, given
 
 NETWARDEN = Path(sys.executable).parent / "netwarden"
 
@@ -46,6 +48,28 @@ def test_flows_are_written_in_every_format(two_flows, tmp_path, ending):
     assert frame["fwd_packets"].tolist() == [5, 5]
 
 
+def test_payload_is_binary_in_parquet_and_hexadecimal_in_text(two_flows, tmp_path):
+    for ending in ("parquet", "csv", "jsonl"):
+        done = run(two_flows, "-o", tmp_path / f"flows.{ending}", "--payload-first", 6)
+        assert done.returncode == 0, done.stderr
+    parquet = pq.read_table(tmp_path / "flows.parquet")
+    assert parquet.column("fwd_payload").to_pylist() == [b"xxxxxx", b"xxxxxx"]
+    for name, nothing in (("fwd_payload", "78" * 6), ("bwd_payload", "")):
+        csv = pd.read_csv(tmp_path / "flows.csv", dtype=str, keep_default_na=False)[name].tolist()
+        lines = [json.loads(line)[name] for line in (tmp_path / "flows.jsonl").read_text().splitlines()]
+        assert csv == lines == [nothing, nothing]
+
+
+def test_payload_columns_are_known_to_no_schema(two_flows, tmp_path):
+    target = tmp_path / "flows.csv"
+    run(two_flows, "-o", target, "--payload-first", 4)
+    schema = guess_schema(pd.read_csv(target).columns.tolist(), ROOT / "schema")
+    batches = list(read_batches(target, schema))
+    assert schema.id == "netwarden_flow"
+    assert sum(len(batch.table) for batch in batches) == 2
+    assert not {"fwd_payload", "bwd_payload"} & set(batches[0].table.names)
+
+
 def test_a_pipe_is_metered_into_json_lines(two_flows):
     done = run("-", stdin=two_flows.read_bytes())
     assert [json.loads(line)["fwd_packets"] for line in done.stdout.splitlines()] == [5, 5]
@@ -61,8 +85,9 @@ def test_a_capture_without_flows_gives_a_table_without_rows(tmp_path):
 def test_names_of_cicflowmeter_make_a_drop_in_for_the_original(tmp_path):
     target = tmp_path / "flows.csv"
     source = given("NETWARDEN_PCAPS", "ftp.pcap.gz")
-    done = run(source, "-o", target, "--names", "cicflowmeter", "--mode", "cicflowmeter")
+    done = run(source, "-o", target, "--names", "cicflowmeter")
     assert done.returncode == 0, done.stderr
+    assert b"warning" not in done.stderr
     reference = given("NETWARDEN_PCAPS", "reference", "ftp.csv.gz")
     with gzip.open(reference, "rt") as theirs, target.open() as ours:
         assert ours.readline().strip() == theirs.readline().strip()
@@ -74,6 +99,12 @@ def test_names_of_cicflowmeter_make_a_drop_in_for_the_original(tmp_path):
             assert np.allclose(theirs[name], ours[name], rtol=1e-9, atol=1e-6, equal_nan=True), name
         else:
             assert theirs[name].tolist() == ours[name].tolist(), name
+
+
+def test_corrected_flows_under_the_originals_names_come_with_a_warning(two_flows, tmp_path):
+    done = run(two_flows, "-o", tmp_path / "flows.csv", "--names", "cicflowmeter", "--mode", "corrected")
+    assert done.returncode == 0
+    assert b"warning: corrected flows under the original's names: no program" in done.stderr
 
 
 def test_the_packets_of_a_flow_are_extracted_by_its_id(two_flows, tmp_path):
@@ -98,6 +129,8 @@ def test_the_packets_of_a_flow_are_extracted_by_its_id(two_flows, tmp_path):
         (["{capture}", "--mode", "fast"], "no meter mode 'fast'"),
         (["{capture}", "--names", "zeek"], "no column names 'zeek'"),
         (["{capture}", "--max-flows", "0"], "max_flows is 0"),
+        (["{capture}", "--payload-first", "1025"], "--payload-first is 1025; it must lie between 0 and 1,024"),
+        (["{capture}", "--payload-first", "8", "--names", "cicflowmeter"], "has no columns for payload bytes"),
         (["absent.pcap"], "absent.pcap cannot be read"),
         (["extract", "{capture}", "--flow", "ffff", "-o", "one.pcap"], "no flow here has id ffff"),
     ],

@@ -245,6 +245,8 @@ def test_ten_times_the_flows_need_no_more_memory():
         ({"mode": "fast"}, "no meter mode"),
         ({"max_flows": 0}, "max_flows"),
         ({"active_timeout_s": 4000}, "at most 3000 s"),
+        ({"interim_s": -1}, "every so many seconds"),
+        ({"interim_s": 5, "mode": "cicflowmeter"}, "in mode corrected alone"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(changes, words):

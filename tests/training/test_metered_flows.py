@@ -14,7 +14,7 @@ from netwarden.capture.metering import meter_captures
 from netwarden.detectors.bundle import load_bundle
 from netwarden.errors import SchemaError
 from netwarden.flows.schema import load_schema
-from netwarden.flows.table import MeterStamp
+from netwarden.flows.table import FlowTable, MeterStamp
 from netwarden.scoring.intake import read_flows
 from netwarden.scoring.scorer import Scorer
 from netwarden.settings import Params, load_settings
@@ -84,3 +84,16 @@ def test_it_scores_a_capture_and_refuses_tables_of_the_other_mode(bundle, tmp_pa
     other = replace(first, meter=MeterStamp("cicflowmeter", METER_VERSION))
     with pytest.raises(SchemaError, match="metered in mode 'cicflowmeter'"):
         Scorer(bundle, threads=1).score(other)
+
+
+def test_flows_whose_features_mean_something_else_are_refused_also_when_they_come_from_a_file(bundle):
+    flows = next(iter(meter_captures([io.BytesIO(_traffic())], MeterSettings())))
+    scorer = Scorer(bundle, threads=1)
+    assert len(scorer.score(replace(flows, meter=None))) == len(flows)
+    told = rf"flows of meter version 0 were given to bundle \w+, trained on version {METER_VERSION}: features"
+    with pytest.raises(SchemaError, match=told):
+        scorer.score(replace(flows, meter=MeterStamp("corrected", "0")))
+    at = flows.names.index("meter_version")
+    earlier = flows.arrow.set_column(at, "meter_version", pa.repeat(pa.scalar("0"), len(flows)))
+    with pytest.raises(SchemaError, match=told):
+        scorer.score(FlowTable(earlier, flows.schema_id))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from netwarden.capture.payload import PayloadHeads
 
 BATCH_FLOWS = 8192
-METER_VERSION = "1"
+METER_VERSION = "1"  # of what the features mean: raised when the same packets give other numbers, whatever is released
 MeterMode = Literal["corrected", "cicflowmeter"]
 
 _LONGEST_S = 3000  # beyond it a sum of squared microseconds could leave 63 bits
@@ -54,6 +54,8 @@ class MeterSettings:
             self.idle_timeout_s + self.active_timeout_s > _LONGEST_S
         ):
             raise ConfigError(f"idle and active timeout must be positive and together at most {_LONGEST_S} s")
+        if self.interim_s < 0 or (self.interim_s and self.mode == "cicflowmeter"):
+            raise ConfigError("interim records come every so many seconds, and in mode corrected alone")
         if self.first_fin_ends and self.mode != "cicflowmeter":
             raise ConfigError("first_fin_ends belongs to mode cicflowmeter; corrected flows end on FIN from both sides")
 

@@ -119,7 +119,7 @@ class DetectorBundle:
             )
 
     def require_fit(self, table: FlowTable) -> None:
-        """Raise SchemaError where a table is of another schema, or of another meter mode, than the training flows."""
+        """Raise SchemaError where a table is of another schema, meter mode or meter version than the training flows."""
         if table.schema_id != self.schema_id:
             raise SchemaError(
                 f"a table of schema {table.schema_id} was given to bundle {self.bundle_id}, which scores "
@@ -129,6 +129,13 @@ class DetectorBundle:
             raise SchemaError(
                 f"flows metered in mode {table.meter.mode!r} were given to bundle {self.bundle_id}, trained on mode "
                 f"{self.manifest.meter_mode!r}: the same packets give other features there"
+            )
+        trained = self.manifest.meter_version.split(", ")
+        foreign = [version for version in table.meter_versions if version not in trained]
+        if foreign and self.manifest.meter_version:
+            raise SchemaError(
+                f"flows of meter version {foreign[0]} were given to bundle {self.bundle_id}, trained on version "
+                f"{self.manifest.meter_version}: features mean other things there; train again, or meter them with that"
             )
 
     def describe(self) -> str:

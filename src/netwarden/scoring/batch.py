@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from netwarden.errors import InputError
 from netwarden.flows.alert import VERDICTS
-from netwarden.flows.schema import FlowSchema
-from netwarden.flows.table import arrow_type
+from netwarden.flows.schema import Column, FlowSchema
+from netwarden.flows.table import FlowTable, arrow_type
 from netwarden.flows.writing import FORMATS, drafts, table_writer
 from netwarden.scoring.intake import FlowBatch, RejectedInput, read_flows
 from netwarden.scoring.model import Model, load
@@ -137,9 +137,15 @@ def _scored(batch: FlowBatch, model: Model, counts: _Counts) -> Any:
     result = model.scorer.score(batch.table, path="batch", unknown=counts.unknown)
     for item in result.column("verdict").value_counts().to_pylist():
         counts.verdicts[item["values"]] += item["counts"]
-    about = [batch.table.arrow.column(column.name) for column in _identifying(model.schema)]
+    about = [_column(batch.table, column) for column in _identifying(model.schema)]
     columns = [pa.array(batch.rows), *about, *result.columns, prediction(result)]
     return pa.Table.from_arrays(columns, schema=_output_schema(model.schema))
+
+
+def _column(table: FlowTable, column: Column) -> Any:
+    """A column of a table; empty where its source has none, as captures lack what a laboratory knows."""
+    present = column.name in table.names
+    return table.arrow.column(column.name) if present else pa.nulls(len(table), arrow_type(column))
 
 
 def prediction(result: Any) -> Any:

@@ -47,7 +47,7 @@ class Scorer:
         """Arrow table with the same rows in the same order: score, verdict, family (null unless known), threshold.
 
         `path` names the way in, for the metrics; `unknown` collects values outside the vocabularies, per column.
-        Raises SchemaError for a table of another schema or meter mode, or where feature columns are missing.
+        Raises SchemaError for a table of another schema, meter mode or version, or where feature columns are missing.
         """
         self.bundle.require_fit(table)
         started = time.perf_counter()

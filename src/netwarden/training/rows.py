@@ -14,7 +14,7 @@ from netwarden.evaluation.split import FIT, TEST, Parts
 from netwarden.features.arrays import read_arrays, write_arrays
 from netwarden.features.preprocessor import Preprocessor, fit_preprocessor
 from netwarden.flows.labels import BENIGN
-from netwarden.flows.schema import FAMILY, LABEL, METER_VERSION, ROW_ID, FlowSchema
+from netwarden.flows.schema import FAMILY, LABEL, ROW_ID, FlowSchema
 from netwarden.flows.table import FlowTable, MeterStamp
 
 
@@ -61,10 +61,8 @@ def prepare(
 
 def meter_stamp(table: FlowTable, schema: FlowSchema) -> MeterStamp | None:
     """Mode and versions of the flow meter that made the rows; None where no meter of ours did."""
-    if METER_VERSION not in table.names:
-        return None
-    versions = pc.unique(table.arrow.column(METER_VERSION)).drop_null().to_pylist()
-    return MeterStamp(schema.meter_mode, ", ".join(sorted(versions))) if versions else None
+    versions = table.meter_versions
+    return MeterStamp(schema.meter_mode, ", ".join(versions)) if versions else None
 
 
 def training_hash(table: FlowTable, parts: Parts) -> str:
