@@ -20,6 +20,7 @@ _NO_PORTS = b"\0\0\0\0"
 _SYN, _ACK = 0x02, 0x10
 _FRAGMENTS_TTL_US = 30_000_000
 _MOST_FRAGMENTS = 4096
+_SILENCE_US = 120_000_000  # ends a flow of our meter
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Owners:
                 return turn
         if protocol == ICMP:
             sender = self._quoted_owner(packet, sender)
-        if turn is None or self._opens(turn, key, packet, sender):
+        if turn is None or self._opens(turn, key, packet, sender, time_us):
             return self._open(key, sender, time_us)
         turn.last_us = time_us
         turn.packets += 1
@@ -93,20 +94,21 @@ class Owners:
         turn = self._current.get(key)
         return None if turn is None else turn.owner
 
-    def _opens(self, turn: Turn, key: bytes, packet: bytes, sender: int) -> bool:
+    def _opens(self, turn: Turn, key: bytes, packet: bytes, sender: int, time_us: int) -> bool:
         """Whether a packet of someone other than the turn's owner, or of a service, opens another turn.
 
-        The answering side opens one by a SYN only. On the opener's side any other activity does, and a service, unless
-        it is the kernel that answers in place of the activity (RST to an unexpected SYN-ACK, what TCP sends after the
-        process has gone), which it does in TCP.
+        The answering side opens one by a SYN, or, where there is no SYN, when an activity speaks after a long silence.
+        On the opener's side any other activity does, and a service, unless it is the kernel that answers in place of
+        the activity (RST to an unexpected SYN-ACK, what TCP sends after the process has gone), which it does in TCP.
         """
         if sender == turn.owner:
             return False
-        if key[0] == TCP and _is_syn(packet):
+        tcp, activity = key[0] == TCP, sender >= self._services
+        if tcp and _is_syn(packet):
             return True
         if key != turn.key:
-            return False
-        return sender >= self._services or key[0] != TCP
+            return activity and not tcp and time_us - turn.last_us > _SILENCE_US
+        return activity or not tcp
 
     def _open(self, key: bytes, sender: int, time_us: int) -> Turn:
         if sender < self._services:

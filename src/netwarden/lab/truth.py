@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -94,7 +95,6 @@ def ground_truth(scenario: Scenario, played: Played) -> GroundTruth:
         )
         for role in played.roles
     ]
-    columns = zip(*played.turns, strict=True) if played.turns else [()] * len(_TURNS)
     return GroundTruth(
         scenario.name,
         scenario.seed,
@@ -102,11 +102,17 @@ def ground_truth(scenario: Scenario, played: Played) -> GroundTruth:
         scenario.hour_s,
         scenario.length_s,
         (*hosts, *roles),
-        _turns(dict(zip(_TURNS, map(list, columns), strict=True))),
+        turn_table(played.turns),
     )
 
 
-def _turns(columns: dict[str, list[Any]]) -> Any:
+def turn_table(turns: Sequence[Sequence[Any]]) -> Any:
+    """Turns (rows as owners.Origin has them) as an Arrow table."""
+    columns = zip(*turns, strict=True) if turns else [()] * len(_TURNS)
+    return _typed(dict(zip(_TURNS, columns, strict=True)))
+
+
+def _typed(columns: Mapping[str, Sequence[Any]]) -> Any:
     types = {name: pa.string() if name in ("source", "target") else pa.int64() for name in _TURNS}
     return pa.table({name: pa.array(columns[name], types[name]) for name in _TURNS})
 
@@ -139,7 +145,7 @@ def load_truth(path: Path) -> GroundTruth:
             told["hour_s"],
             told["length_s"],
             tuple(Owner(**owner) for owner in told["owners"]),
-            _turns(told["turns"]),
+            _typed(told["turns"]),
         )
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} cannot be read as the truth of a recording: {error!r}") from None
