@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from netwarden.detectors.kinds import KINDS
 from netwarden.errors import ConfigError
 from netwarden.settings import load_params, load_settings
 from tests.fixtures.data import ROOT
@@ -120,10 +121,11 @@ def test_a_fault_in_the_configuration_is_named(tmp_path, text, message):
         settings_of(tmp_path)
 
 
-def test_params_hold_one_section_per_stage_and_xgboosts_own_parameters():
+def test_params_hold_one_section_per_stage_and_per_detector_kind():
     params = load_params(ROOT / "params.json")
     sections = set(json.loads((ROOT / "params.json").read_text()))
-    assert sections == {"ingest", "validate", "transform", "train", "evaluate", "register", "xgb_classifier"}
+    stages = {"ingest", "validate", "transform", "train", "evaluate", "register"}
+    assert sections == stages | {kind.section for kind in KINDS.values()}
     assert params.xgb_classifier.max_depth == 6
 
 

@@ -12,7 +12,12 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from netwarden.detector_params import XgbClassifierParams
+from netwarden.detector_params import (
+    DecisionTreeParams,
+    IsolationForestParams,
+    RandomForestParams,
+    XgbClassifierParams,
+)
 from netwarden.errors import ConfigError
 
 
@@ -85,6 +90,9 @@ class Params(_Frozen):
     transform: TransformParams = Field(default_factory=TransformParams)
     train: TrainParams = Field(default_factory=TrainParams)
     xgb_classifier: XgbClassifierParams = Field(default_factory=XgbClassifierParams)
+    random_forest: RandomForestParams = Field(default_factory=RandomForestParams)
+    decision_tree: DecisionTreeParams = Field(default_factory=DecisionTreeParams)
+    isolation_forest: IsolationForestParams = Field(default_factory=IsolationForestParams)
     evaluate: EvaluateParams = Field(default_factory=EvaluateParams)
     register_: RegisterParams = Field(default_factory=RegisterParams, alias="register")
 

@@ -6,9 +6,14 @@ from typing import Any
 
 from netwarden.detectors.base import DetectorKind
 from netwarden.detectors.boosted_trees import BoostedTreesKind
+from netwarden.detectors.decision_tree import DecisionTreeKind
+from netwarden.detectors.isolation_forest import IsolationForestKind
+from netwarden.detectors.random_forest import RandomForestKind
 from netwarden.errors import ConfigError
 
-KINDS: dict[str, DetectorKind[Any]] = {kind.name: kind for kind in (BoostedTreesKind(),)}
+KINDS: dict[str, DetectorKind[Any]] = {
+    kind.name: kind for kind in (BoostedTreesKind(), RandomForestKind(), DecisionTreeKind(), IsolationForestKind())
+}
 
 
 def detector_kind(name: str) -> DetectorKind[Any]:
