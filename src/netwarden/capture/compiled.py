@@ -13,6 +13,7 @@ import numpy as np
 
 from netwarden.capture.context import observe
 from netwarden.capture.decode import decode
+from netwarden.capture.identity import name_flows, write_addresses
 from netwarden.capture.live import walk_block
 from netwarden.capture.meter import METER_KERNELS, FlowMeter, MeterSettings, cicflowmeter_settings
 from netwarden.capture.metering import meter_captures
@@ -20,7 +21,8 @@ from netwarden.capture.payload import PAYLOAD_KERNELS
 from netwarden.capture.pcap import walk_pcap, walk_pcapng
 from netwarden.capture.records import RECORD
 
-_KERNELS = (*METER_KERNELS, *PAYLOAD_KERNELS, decode, observe, walk_pcap, walk_pcapng, walk_block)
+_NAMING = (name_flows, write_addresses)
+_KERNELS = (*METER_KERNELS, *PAYLOAD_KERNELS, *_NAMING, decode, observe, walk_pcap, walk_pcapng, walk_block)
 NOTICE = (
     "First use of the flow meter: compiling its packet loops for this processor, half a minute to a minute, once; "
     "later runs load them from the cache."
