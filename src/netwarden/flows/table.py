@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from netwarden.errors import SchemaError
-from netwarden.flows.schema import Column, FlowSchema
+from netwarden.flows.schema import METER_VERSION, Column, FlowSchema
 
 ARROW_TYPES: dict[str, Any] = {
     "int": pa.int64(),
@@ -22,7 +23,10 @@ ARROW_TYPES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class MeterStamp:
-    """Which flow meter made a table, in which mode; a bundle accepts only its own mode."""
+    """Which flow meter made a table, in which mode; a bundle accepts only its own mode and version.
+
+    The version is that of the features' meaning, not of a release.
+    """
 
     mode: str
     version: str
@@ -46,6 +50,16 @@ class FlowTable:
     @property
     def names(self) -> list[str]:
         return list(self.arrow.column_names)
+
+    @property
+    def meter_versions(self) -> list[str]:
+        """Versions of our meter that made these flows; none where another tool did."""
+        if self.meter is not None:
+            return [self.meter.version]
+        if METER_VERSION not in self.names:
+            return []
+        versions = pc.unique(self.arrow.column(METER_VERSION)).drop_null().to_pylist()
+        return sorted(versions)
 
     def slice(self, start: int, length: int) -> FlowTable:
         """Rows start … start + length, sharing memory."""
