@@ -1,13 +1,14 @@
 """Programs that ask the resolver: usual names, long ones as content networks use them, names that do not exist.
 
-Options: `names` [1, 6] of a session, over one port each; shares `missing` (0.05), `long` (0.2), `text` (0.05: TXT and
-MX, as mail servers ask), `tcp` (0.01); `gap_s` [0, 0.3]; `retry` (true: asks again after a second without answer).
+Options: `names` [1, 6] of a session; shares `missing` (0.05), `long` (0.2), `text` (0.05: TXT and MX, as mail servers
+ask), `tcp` (0.01); `gap_s` [0, 0.3]; `one_port` (false: a port for each question; true: one for all, as forwarders do).
 """
 
 from __future__ import annotations
 
 import socket
 import struct
+from contextlib import ExitStack, nullcontext
 
 from netwarden.lab.clients.sessions import Session, play
 
@@ -17,14 +18,20 @@ _ZONES = ("example.com", "example.org", "example.net", "lab.test", "shop.example
 
 
 def session(s: Session) -> None:
+    with ExitStack() as stack:
+        kept = stack.enter_context(_port(s)) if s.option("one_port", False) else None
+        _look_up(s, kept)
+
+
+def _look_up(s: Session, kept: socket.socket | None) -> None:
     for _ in range(round(s.between("names", 1, 6))):
         name = _name(s)
         if s.rng.random() < s.option("text", 0.05):
-            _ask(s, name, s.rng.choice((TXT, MX)))
+            _ask(s, kept, name, s.rng.choice((TXT, MX)))
         else:
-            _ask(s, name, A)
+            _ask(s, kept, name, A)
             if s.rng.random() < 0.6:
-                _ask(s, name, AAAA)
+                _ask(s, kept, name, AAAA)
         if not s.pause(s.between("gap_s", 0, 0.3)):
             return
 
@@ -39,9 +46,9 @@ def _name(s: Session) -> str:
     return f"{s.rng.choice(_WORDS)}{s.rng.choice(('', '', str(s.rng.randint(1, 40))))}.{s.rng.choice(_ZONES)}"
 
 
-def _ask(s: Session, name: str, kind: int) -> None:
+def _ask(s: Session, kept: socket.socket | None, name: str, kind: int) -> None:
     query = question(name, kind, s.rng.randrange(65_536), s.rng.random() < 0.5)
-    answer = b"" if s.rng.random() < s.option("tcp", 0.01) else _over_udp(s, query)
+    answer = b"" if s.rng.random() < s.option("tcp", 0.01) else _over_udp(s, kept, query)
     if not answer or answer[2] & 0x02:  # cut short: the whole of it over TCP
         answer = _over_tcp(s, query)
     s.count(questions=1, missing=int(answer[3] & 0x0F == 3), bytes_in=len(answer))
@@ -60,10 +67,15 @@ def question(name: str, kind: int, number: int, extended: bool) -> bytes:
     )
 
 
-def _over_udp(s: Session, query: bytes) -> bytes:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as over:
-        over.connect((s.address, s.port or 53))
-        over.settimeout(1.0)
+def _port(s: Session) -> socket.socket:
+    over = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    over.connect((s.address, s.port or 53))
+    over.settimeout(1.0)
+    return over
+
+
+def _over_udp(s: Session, kept: socket.socket | None, query: bytes) -> bytes:
+    with nullcontext(kept) if kept else _port(s) as over:
         for _ in range(3):
             over.send(query)
             try:

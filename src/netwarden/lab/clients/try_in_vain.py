@@ -1,7 +1,7 @@
 """Misconfigured programs that fail and try again: awkwardly like scans and guessed passwords, and benign.
 
-Option `fault` says what is wrong: closed_port (connection refused), ssh, ftp, http, imap (an old password, over
-and over), certificate (does not trust the server's), database (an unknown database).
+Option `fault` says what is wrong: closed_port (refused, or no answer at all), ssh, ftp, http, imap (an old password,
+over and over), certificate (does not trust the server's), database (an unknown database).
 Options: `tries` [1, 3] of a session, `gap_s` [1, 5], `user` (monitor), `tls` for http.
 """
 

@@ -70,7 +70,7 @@ def _make_homes(folder: Path) -> Path:
     for name, uid in _uids().items():
         home = folder / name
         home.mkdir(parents=True)
-        for file_name, kilobytes in {"notes.txt": 6, "report.bin": 900, "archive.bin": 6000}.items():
+        for file_name, kilobytes in {"notes.txt": 6, "report.bin": 900, "archive.bin": 3000}.items():
             _sparse(home / file_name, kilobytes * 1024)
         subprocess.run(["chown", "-R", f"{uid}:{uid}", home], check=True)
     return folder

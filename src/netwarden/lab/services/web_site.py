@@ -81,7 +81,7 @@ def _lay_pages(folder: Path, rng: random.Random, part: Part) -> None:
     (folder / "files").mkdir()
     assets = [f"/assets/{nth}.{rng.choice(_EXTENSIONS)}" for nth in range(part.options.get("assets", 80))]
     for asset in assets:
-        _sparse(folder / asset[1:], int(min(rng.lognormvariate(9.2, 1.4), 400_000)) + 120)
+        _sparse(folder / asset[1:], int(min(rng.lognormvariate(8.6, 1.4), 300_000)) + 120)
     for size_mb in FILES_MB:
         _sparse(folder / "files" / f"{size_mb}.bin", size_mb * 1_000_000)
     pages = int(part.options.get("pages", 30))
