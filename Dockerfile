@@ -44,6 +44,7 @@ COPY config config
 COPY templates templates
 COPY static static
 COPY data/manifests data/manifests
+COPY lab lab
 
 # Training writes here and nowhere else: state and pipeline outputs, DVC's own records, the pipeline's lock.
 RUN mkdir -p kernels && chown -R 10001:10001 data .dvc dvc.lock kernels

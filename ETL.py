@@ -1,4 +1,4 @@
-"""Move flow tables into the store: `python ETL.py --dataset nsl-kdd`, the same as `netwarden etl`."""
+"""Move flow tables into the store: `python ETL.py --dataset lab`, the same as `netwarden etl`."""
 
 import sys
 

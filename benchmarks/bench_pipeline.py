@@ -59,6 +59,10 @@ def _workspace(folder: Path) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", "params.json", ".dvcignore", ".dvc/config"):
         shutil.copy(ROOT / name, folder / name)
+    params = json.loads((folder / "params.json").read_text())
+    params["ingest"]["dataset"] = "nsl_kdd"
+    params["train"]["false_positive_budget"] = 0.01
+    (folder / "params.json").write_text(json.dumps(params))
     (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
     return folder
 

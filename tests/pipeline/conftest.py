@@ -38,6 +38,8 @@ def make_workspace(folder: Path, *, git: bool = False) -> Path:
     for name in ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", "main.py"):
         shutil.copy(ROOT / name, folder / name)
     params = json.loads((ROOT / "params.json").read_text())
+    params["ingest"]["dataset"] = "nsl_kdd"
+    params["train"]["false_positive_budget"] = 0.01
     params["xgb_classifier"]["n_estimators"] = 10
     params["evaluate"]["permutation_rows"] = 200
     (folder / "params.json").write_text(json.dumps(params, indent=2) + "\n")

@@ -82,6 +82,8 @@ def make_small_workspace(folder: Path, schema) -> Settings:
     for name in ("dvc.yaml", ".dvcignore", ".dvc/config"):
         shutil.copy(ROOT / name, folder / name)
     params = json.loads((ROOT / "params.json").read_text())
+    params["ingest"]["dataset"] = "nsl_kdd"
+    params["train"]["false_positive_budget"] = 0.01
     params["xgb_classifier"] |= {"n_estimators": 5, "max_depth": 3}
     params["evaluate"]["permutation_rows"] = 0
     (folder / "params.json").write_text(json.dumps(params))
