@@ -5,6 +5,8 @@ Boosted trees are the exception: their section is `xgb_classifier`, and it takes
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -35,3 +37,25 @@ class DecisionTreeParams(_Frozen):
 class IsolationForestParams(_Frozen):
     n_estimators: int = Field(100, ge=1, description="Trees")
     max_samples: int = Field(256, ge=2, description="Benign rows that each tree is grown on")
+
+
+class LogisticRegressionParams(_Frozen):
+    C: float = Field(1.0, gt=0, description="Inverse of the regularisation, as in scikit-learn")
+    tol: float = Field(1e-3, gt=0, description="Gradient at which fitting stops")
+    max_iter: int = Field(300, ge=1, description="Steps after which it stops in any case")
+
+
+class StackingParams(_Frozen):
+    folds: int = Field(4, ge=2, description="Folds in which rows are held out to weigh both detectors")
+    random_forest: RandomForestParams = Field(default_factory=RandomForestParams)
+    logistic_regression: LogisticRegressionParams = Field(default_factory=LogisticRegressionParams)
+
+
+class AutoencoderParams(_Frozen):
+    hidden: tuple[int, ...] = Field((64, 16, 64), min_length=1, description="Width of each hidden layer")
+    learning_rate: float = Field(1e-3, gt=0)
+    batch_rows: int = Field(512, ge=1)
+    max_epochs: int = Field(60, ge=1)
+    patience: int = Field(5, ge=1, description="Epochs without a better loss on held-out rows before fitting stops")
+    masked_share: float = Field(0.1, ge=0, lt=1, description="Share of values hidden from the network while it learns")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a CUDA device where there is one")

@@ -13,9 +13,12 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from netwarden.detector_params import (
+    AutoencoderParams,
     DecisionTreeParams,
     IsolationForestParams,
+    LogisticRegressionParams,
     RandomForestParams,
+    StackingParams,
     XgbClassifierParams,
 )
 from netwarden.errors import ConfigError
@@ -92,7 +95,10 @@ class Params(_Frozen):
     xgb_classifier: XgbClassifierParams = Field(default_factory=XgbClassifierParams)
     random_forest: RandomForestParams = Field(default_factory=RandomForestParams)
     decision_tree: DecisionTreeParams = Field(default_factory=DecisionTreeParams)
+    logistic_regression: LogisticRegressionParams = Field(default_factory=LogisticRegressionParams)
+    stacking: StackingParams = Field(default_factory=StackingParams)
     isolation_forest: IsolationForestParams = Field(default_factory=IsolationForestParams)
+    autoencoder: AutoencoderParams = Field(default_factory=AutoencoderParams)
     evaluate: EvaluateParams = Field(default_factory=EvaluateParams)
     register_: RegisterParams = Field(default_factory=RegisterParams, alias="register")
 

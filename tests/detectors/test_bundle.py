@@ -200,7 +200,7 @@ def test_a_folder_without_a_manifest_is_no_bundle(tmp_path):
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(copy):
     edit_manifest(copy, kind="oracle")
-    with pytest.raises(BundleError, match="unknown detector kind 'oracle'; known: boosted_trees"):
+    with pytest.raises(BundleError, match="unknown detector kind 'oracle'; known: autoencoder, boosted_trees"):
         load_bundle(copy)
 
 

@@ -1,21 +1,38 @@
 """What every detector kind promises, checked over all of them."""
 
 import copy
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
-from netwarden.detector_params import IsolationForestParams, RandomForestParams, XgbClassifierParams
+from netwarden.detector_params import (
+    AutoencoderParams,
+    IsolationForestParams,
+    RandomForestParams,
+    StackingParams,
+    XgbClassifierParams,
+)
+from netwarden.detectors.bundle import TrainingFacts, write_bundle
 from netwarden.detectors.kinds import KINDS, detector_kind
-from netwarden.errors import ConfigError, TrainingError
+from netwarden.detectors.reference import describe_training
+from netwarden.detectors.threshold import choose_threshold, fit_calibration
+from netwarden.errors import ConfigError, SchemaError, TrainingError
+from netwarden.features.preprocessor import fit_preprocessor
+from netwarden.flows.table import FlowTable
+from netwarden.scoring.scorer import Scorer
 from netwarden.settings import Params
+from tests.detectors.networks import numpy_autoencoder
 
 SMALL = Params(
     xgb_classifier=XgbClassifierParams(n_estimators=20),
     random_forest=RandomForestParams(n_estimators=20),
+    stacking=StackingParams(folds=2, random_forest=RandomForestParams(n_estimators=10)),
     isolation_forest=IsolationForestParams(n_estimators=30, max_samples=128),
+    autoencoder=AutoencoderParams(hidden=(16,), max_epochs=5, device="cpu"),
 )
 SAFE_FORMATS = {".ubj", ".json", ".npz", ".skops"}
 
@@ -26,7 +43,12 @@ def kind(request):
 
 
 def fit(kind, rows, seed=1):
-    """Fitted with small parameters: what is checked here does not hang on them."""
+    """Fitted with small parameters: what is checked here does not hang on them.
+
+    Without PyTorch, the autoencoder's network is made with NumPy.
+    """
+    if kind.name == "autoencoder" and find_spec("torch") is None:
+        return numpy_autoencoder(rows)
     return kind.fit(rows, getattr(SMALL, kind.section), seed, threads=1)
 
 
@@ -160,13 +182,60 @@ def test_adapting_to_benign_rows_keeps_kind_and_families(detector, rows):
 def test_a_single_class_is_refused_with_a_reason(kind, rows, attack):
     missing = "attack" if attack == 0 else "benign"
     with pytest.raises(TrainingError, match=f"^0 {missing} rows of .*is the label column the right one"):
-        fit(kind, rows.where(rows.attack == attack))
+        kind.fit(rows.where(rows.attack == attack), getattr(SMALL, kind.section), 1, 1)
 
 
 def test_a_tiny_set_is_refused_with_a_reason(kind, rows):
     few = np.concatenate([np.flatnonzero(rows.attack == 0)[:5], np.flatnonzero(rows.attack == 1)[:5]])
     with pytest.raises(TrainingError, match=r"^5 benign rows of 10: .* at least 10"):
-        fit(kind, rows.where(few))
+        kind.fit(rows.where(few), getattr(SMALL, kind.section), 1, 1)
+
+
+@pytest.fixture(scope="module")
+def scorer(detector, rows, flows, nsl_schema, tmp_path_factory):
+    """The detector in a bundle, as everything that scores has it."""
+    scores = detector.score(rows.matrix)
+    calibration = fit_calibration(scores, rows.attack)
+    calibrated = calibration.apply(scores)
+    preprocessor = fit_preprocessor(flows, nsl_schema)
+    bundle = write_bundle(
+        tmp_path_factory.mktemp("kind") / "bundle",
+        schema=nsl_schema,
+        preprocessor=preprocessor,
+        detector=detector,
+        calibration=calibration,
+        threshold=choose_threshold(calibrated[rows.attack == 0], 0.05),
+        reference=describe_training(rows.matrix, calibrated, preprocessor),
+        training=TrainingFacts(),
+    )
+    return Scorer(bundle, threads=1)
+
+
+def test_column_order_and_further_columns_do_not_matter(scorer, flows):
+    few = flows.slice(0, 300)
+    turned = FlowTable(few.arrow.select([*reversed(few.names)]), few.schema_id)
+    assert scorer.score(turned).equals(scorer.score(few))
+
+
+def test_a_missing_column_is_refused_by_name(scorer, flows):
+    with pytest.raises(SchemaError, match=r"1 of 41 columns of schema nsl_kdd missing: .*src_bytes"):
+        scorer.score(FlowTable(flows.arrow.drop_columns(["src_bytes"]), flows.schema_id))
+
+
+def test_alerts_are_known_attacks_of_a_family_or_novel(scorer, detector, flows):
+    scored = scorer.score(flows)
+    verdicts, families = (set(scored.column(name).to_pylist()) for name in ("verdict", "family"))
+    assert verdicts == {"benign", "known_attack" if detector.families else "novel"}
+    assert families == {None, *detector.families}
+
+
+def test_memory_stays_bounded_however_many_rows_there_are(detector, rows):
+    many = np.tile(rows.matrix, (40, 1))
+    tracemalloc.start()
+    scores = detector.score(many)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60e6 + 4 * scores.nbytes
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones():

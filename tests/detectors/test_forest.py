@@ -55,7 +55,9 @@ def test_values_on_and_beside_a_threshold_go_the_same_way():
     values = np.array([[0.1], [0.2], [1e30], [-3.4e38], [3.4e38], [np.nan], [0.0], [-0.0]], np.float32)
     for at in range(len(values)):
         tree = DecisionTreeClassifier(random_state=0).fit(values, np.arange(len(values)) > at)
-        booster = as_booster([(tree.tree_, tree.tree_.value[:, 0, 1:] if tree.n_classes_ > 1 else np.zeros((1, 1)))], 1)
+        booster = as_booster(
+            [(tree.tree_, tree.tree_.value[:, 0, 1:] if tree.n_classes_ > 1 else np.zeros((1, 1)))], 1, 1
+        )
         around = np.concatenate([values, np.nextafter(values, np.float32(0)), np.nextafter(values, np.float32(9e37))])
         expected = tree.predict_proba(around)[:, 1] if tree.n_classes_ > 1 else np.zeros(len(around))
         np.testing.assert_array_equal(booster.margin(around), expected)

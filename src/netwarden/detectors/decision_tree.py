@@ -17,7 +17,7 @@ class DecisionTreeKind:
     name: str = "decision_tree"
     section: str = "decision_tree"
 
-    def fit(self, rows: FitRows, params: DecisionTreeParams, seed: int, threads: int) -> VotingTrees:  # noqa: ARG002 - one tree grows on one thread
+    def fit(self, rows: FitRows, params: DecisionTreeParams, seed: int, threads: int) -> VotingTrees:
         """Tree fitted on rows, and another on attacks for their family.
 
         Raises TrainingError for a single class or too few rows.
@@ -28,7 +28,7 @@ class DecisionTreeKind:
         tree = DecisionTreeClassifier(
             max_depth=params.max_depth, min_samples_leaf=params.min_samples_leaf, random_state=seed
         )
-        return fit_votes(self.name, rows, tree, trees=1)
+        return fit_votes(self.name, rows, tree, 1, threads)
 
     def load(self, folder: Path, threads: int) -> VotingTrees:
         """Tree that `save` wrote."""

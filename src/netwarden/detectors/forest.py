@@ -68,7 +68,7 @@ class VotingTrees:
         (folder / FACTS).write_text(json.dumps(facts) + "\n", encoding="utf-8")
 
 
-def fit_votes(kind: str, rows: FitRows, classifier: Any, trees: int) -> VotingTrees:
+def fit_votes(kind: str, rows: FitRows, classifier: Any, trees: int, threads: int) -> VotingTrees:
     """Trees of a scikit-learn classifier fitted on attack or benign, and on the family of attacks where it is named."""
     from sklearn.base import clone  # noqa: PLC0415 - serving never fits
 
@@ -79,8 +79,12 @@ def fit_votes(kind: str, rows: FitRows, classifier: Any, trees: int) -> VotingTr
         attacks = rows.where(rows.attack == 1)
         codes = np.searchsorted(names, attacks.families)
         fitted = clone(classifier).fit(attacks.matrix, codes, attacks.weights)
-        family = as_booster([(tree, tree.value[:, 0, :] / trees) for tree in _trees(fitted)], rows.matrix.shape[1])
-    shares = as_booster([(tree, tree.value[:, 0, 1:2] / trees) for tree in _trees(votes)], rows.matrix.shape[1])
+        family = as_booster(
+            [(tree, tree.value[:, 0, :] / trees) for tree in _trees(fitted)], rows.matrix.shape[1], threads
+        )
+    shares = as_booster(
+        [(tree, tree.value[:, 0, 1:2] / trees) for tree in _trees(votes)], rows.matrix.shape[1], threads
+    )
     return VotingTrees(kind, shares, family, names, trees)
 
 
@@ -92,7 +96,7 @@ def load_votes(kind: str, folder: Path, threads: int) -> VotingTrees:
     return VotingTrees(kind, load_trees(folder / VOTES, threads), family, families, facts["trees"])
 
 
-def as_booster(trees: Sequence[tuple[Any, npt.NDArray[np.float64]]], features: int) -> TreeSum:
+def as_booster(trees: Sequence[tuple[Any, npt.NDArray[np.float64]]], features: int, threads: int) -> TreeSum:
     """Booster whose margins are the sums of leaf values: of each tree of scikit-learn's, `values` (nodes, classes).
 
     One class gives one margin per row, more give a margin per class.
@@ -129,6 +133,7 @@ def as_booster(trees: Sequence[tuple[Any, npt.NDArray[np.float64]]], features: i
     }
     booster = xgb.Booster()
     booster.load_model(bytearray(json.dumps({"learner": learner, "version": [3, 0, 0]}).encode()))
+    booster.set_param({"nthread": threads})
     return TreeSum(booster)
 
 

@@ -90,7 +90,8 @@ def _grow(benign: Matrix, params: IsolationForestParams, seed: int, threads: int
     forest = Forest(n_estimators=params.n_estimators, max_samples=drawn, random_state=seed, n_jobs=threads or -1)
     trees = [each.tree_ for each in forest.fit(benign).estimators_]
     unit = -1.0 / (params.n_estimators * float(_usual_path(np.array([drawn]))[0]))
-    return IsolationForest(as_booster([(tree, _paths(tree) * unit) for tree in trees], benign.shape[1]), params, seed)
+    paths = as_booster([(tree, _paths(tree) * unit) for tree in trees], benign.shape[1], threads)
+    return IsolationForest(paths, params, seed)
 
 
 def _paths(tree: Any) -> npt.NDArray[np.float64]:

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from netwarden.detectors.autoencoder import AutoencoderKind
 from netwarden.detectors.base import DetectorKind
 from netwarden.detectors.boosted_trees import BoostedTreesKind
 from netwarden.detectors.decision_tree import DecisionTreeKind
 from netwarden.detectors.isolation_forest import IsolationForestKind
+from netwarden.detectors.logistic_regression import LogisticRegressionKind
 from netwarden.detectors.random_forest import RandomForestKind
+from netwarden.detectors.stacking import StackingKind
 from netwarden.errors import ConfigError
 
 KINDS: dict[str, DetectorKind[Any]] = {
-    kind.name: kind for kind in (BoostedTreesKind(), RandomForestKind(), DecisionTreeKind(), IsolationForestKind())
+    kind.name: kind
+    for kind in (
+        BoostedTreesKind(),
+        RandomForestKind(),
+        StackingKind(),
+        DecisionTreeKind(),
+        LogisticRegressionKind(),
+        IsolationForestKind(),
+        AutoencoderKind(),
+    )
 }
 
 

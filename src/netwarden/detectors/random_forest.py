@@ -21,7 +21,7 @@ class RandomForestKind:
     def fit(self, rows: FitRows, params: RandomForestParams, seed: int, threads: int) -> VotingTrees:
         """Forest fitted on rows. Raises TrainingError for a single class or too few rows."""
         rows.require_classes("a random forest")
-        return fit_votes(self.name, rows, unfitted_forest(params, seed, threads), params.n_estimators)
+        return fit_votes(self.name, rows, unfitted_forest(params, seed, threads), params.n_estimators, threads)
 
     def load(self, folder: Path, threads: int) -> VotingTrees:
         """Forest that `save` wrote."""
