@@ -6,6 +6,7 @@ The sender offers more than the router takes; what counts is what arrives at the
 """
 
 import json
+import os
 import secrets
 import subprocess
 import sys
@@ -25,7 +26,7 @@ echo = sys.argv[1] == "echo"
 taker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 taker.setsockopt(socket.SOL_SOCKET, 33, 1 << 26)
 taker.bind(("10.99.0.2", 9))
-taker.settimeout(4)
+taker.settimeout(3)
 taken = 0
 try:
     while True:
@@ -67,26 +68,38 @@ def measure(rate: int, *, echo: bool) -> str:
         network(secrets.token_hex(3), [Space(name, address) for name, address in ADDRESSES.items()]) as made,
     ):
         router = start_router(made, Path(folder))
-        server = subprocess.Popen(
-            made.inside("right", sys.executable, "-c", SERVER, "echo" if echo else ""), stdout=subprocess.PIPE, text=True
-        )
-        time.sleep(0.5)
-        client = subprocess.run(
-            made.inside("left", sys.executable, "-c", CLIENT, str(rate), str(SECONDS)),
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
-        given, taken = int(client.stdout), int(server.communicate()[0])
+        try:
+            given, taken = send(made, rate, echo=echo)
+        finally:
+            busy_s = cpu_s(router.pid)
+            router.terminate()
+            router.wait(30)
         refused = made.refused()
-        cpu_s = Path(f"/proc/{router.pid}/stat").read_text().rpartition(")")[2].split()
-        busy_s = (int(cpu_s[11]) + int(cpu_s[12])) / 100
-        router.terminate()
-        router.wait(30)
         told = json.loads((Path(folder) / "turns.json").read_text())
     forwarded = told["packets"]
     return (
         f"{given:,} sent, {taken:,} arrived ({taken / SECONDS:,.0f}/s), {forwarded / SECONDS:,.0f} forwarded/s, "
         f"{busy_s / max(forwarded, 1) * 1e6:.1f} µs of CPU each, {refused:,} refused, {told['drops']}"
     )
+
+
+def send(made: Network, rate: int, *, echo: bool) -> tuple[int, int]:
+    """Datagrams sent by one host, and taken by the other."""
+    server = subprocess.Popen(
+        made.inside("right", sys.executable, "-c", SERVER, "echo" if echo else ""), stdout=subprocess.PIPE, text=True
+    )
+    time.sleep(0.5)
+    client = subprocess.run(
+        made.inside("left", sys.executable, "-c", CLIENT, str(rate), str(SECONDS)),
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return int(client.stdout), int(server.communicate()[0])
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def start_router(made: Network, folder: Path) -> subprocess.Popen[str]:

@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.fixtures.bundles",
     "tests.fixtures.dagshub",
     "tests.fixtures.network",
+    "tests.fixtures.lab",
 ]

@@ -79,7 +79,9 @@ def play(scenario: Scenario, folder: Path, say: Say) -> Played:
         for name, host in scenario.hosts.items()
     ]
     with _terminable(), network(secrets.token_hex(3), spaces, _name_server(scenario)) as made:
-        say(f"{len(spaces)} hosts, {len(roles)} activities; built in {time.monotonic() - began_s:.1f} s")
+        say(
+            f"run {made.run}: {len(spaces)} hosts, {len(roles)} activities; built in {time.monotonic() - began_s:.1f} s"
+        )
         stage = _Stage(scenario, made, found, folder)
         try:
             return stage.play(roles, say)

@@ -1,0 +1,107 @@
+"""Scenarios: what they may say, what they include, and how a fault is told."""
+
+import textwrap
+
+import pytest
+
+from netwarden.errors import ConfigError
+from netwarden.lab.record import only
+from netwarden.lab.runner import roles_of
+from netwarden.lab.scenario import load_scenario
+
+BASE = """\
+name: base
+seed: 3
+starts: 2026-03-02T08:00:00Z
+length_s: 10
+links: {near: {delay_ms: 1, loss: 0.1}}
+hosts:
+  a: {zone: near, address: 10.77.0.1}
+  b: {zone: near, address: 10.77.0.2, link: {delay_ms: 5}, services: [{program: datagrams, port: 7, with: {size: 3}}]}
+activities:
+  - {id: pings, program: ping_hosts, on: a, until_s: 10, with: {to: b}}
+  - {id: probes, program: ping_hosts, on: [a, b], from_s: 2, until_s: 4, label: ipsweep, tool: ping}
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path):
+    """Writes BASE with some text replaced, or another text, and loads it."""
+
+    def load(old: str = "", new: str = "", *, text: str = BASE):
+        path = tmp_path / "scenario.yaml"
+        path.write_text(text.replace(old, new) if old else text)
+        return load_scenario(path)
+
+    return load
+
+
+def test_a_host_has_its_zones_link_with_its_own_values_on_top(scenario):
+    loaded = scenario()
+    assert (loaded.link_of("a").delay_ms, loaded.link_of("b").delay_ms) == (1, 5)
+    assert loaded.link_of("b").loss == 0.1
+    assert loaded.hosts["b"].services[0].options == {"size": 3}
+
+
+def test_an_activity_plays_a_role_of_its_own_on_each_of_its_hosts(scenario):
+    roles = roles_of(scenario())
+    assert [role.name for role in roles] == ["pings@a", "probes@a", "probes@b"]
+    assert len({role.user for role in roles}) == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seed: 3", "sead: 3", "unknown key 'sead'"),
+        ("zone: near, address: 10.77.0.1", "zone: far, address: 10.77.0.1", "'a' lies in zone 'far', for which links"),
+        ("10.77.0.2", "10.77.0.1", "two hosts have the same address"),
+        ("10.77.0.2", "8.8.8.8", "'b' has the address 8.8.8.8, which is not private"),
+        ("id: probes", "id: pings", "two activities have the id 'pings'"),
+        ("on: [a, b]", "on: [a, c]", "'probes' names the host 'c', which the scenario does not have"),
+        ("until_s: 4", "until_s: 40", "'probes' ends at 40 s, the scenario at 10 s"),
+        ("until_s: 4", "until_s: 1", "'probes' ends (until_s) before it starts"),
+        ("loss: 0.1", "loss: 1.5", "links.near.loss: Input should be less than 1"),
+        ("link: {delay_ms: 5}", "link: {delay: 5}", "unknown key 'delay'"),
+        ("length_s: 10", "length_s: 99999", "length_s: Input should be less than or equal to 14400"),
+    ],
+)
+def test_a_fault_is_told_with_its_place(scenario, old, new, message):
+    with pytest.raises(ConfigError) as told:
+        scenario(old, new)
+    assert message in str(told.value)
+    assert "scenario.yaml" in str(told.value)
+
+
+def test_included_files_lie_below_and_activities_merge_by_id(scenario, tmp_path):
+    (tmp_path / "base.yaml").write_text(BASE)
+    over = """\
+        include: base.yaml
+        name: over
+        links: {near: {loss: 0}}
+        activities:
+          - {id: probes, until_s: 3}
+          - {id: more, program: ping_hosts, on: b, until_s: 9}
+    """
+    loaded = scenario(text=textwrap.dedent(over))
+    assert loaded.name == "over"
+    assert (loaded.links["near"].delay_ms, loaded.links["near"].loss) == (1, 0)
+    assert [activity.id for activity in loaded.activities] == ["pings", "probes", "more"]
+    assert (loaded.activities[1].until_s, loaded.activities[1].label) == (3, "ipsweep")
+
+
+def test_what_is_no_scenario_is_refused(scenario, tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml is missing; scenarios lie in lab/scenarios"):
+        load_scenario(tmp_path / "nowhere.yaml")
+    with pytest.raises(ConfigError, match="holds no mapping"):
+        scenario(text="- a list")
+    with pytest.raises(ConfigError, match="cannot be read as YAML"):
+        scenario(text="a: [")
+    with pytest.raises(ConfigError, match="includes itself"):
+        scenario(text="include: scenario.yaml")
+
+
+def test_a_part_of_a_scenario_can_be_tried_at_once(scenario):
+    tried = only(scenario(), ["probes"], 3)
+    assert [(activity.id, activity.from_s, activity.until_s) for activity in tried.activities] == [("probes", 0, 3)]
+    with pytest.raises(ConfigError, match="base has no activity 'scan'; it has pings, probes"):
+        only(scenario(), ["scan"])
