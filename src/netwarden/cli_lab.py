@@ -73,6 +73,24 @@ def dataset(
 
 
 @lab.command()
+def demo(
+    recording: Annotated[Path, typer.Argument(help="Folder that `lab record` left")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Ends with .pcap.gz; the portal offers lab/demo.pcap.gz")
+    ],
+    from_s: Annotated[float, typer.Option(help="Seconds after the start at which the piece begins")] = 0.0,
+    until_s: Annotated[float, typer.Option(help="Seconds after the start at which it ends")] = 60.0,
+    snap_bytes: Annotated[int, typer.Option(min=64, help="Bytes kept of each packet; sizes are metered in full")] = 80,
+) -> None:
+    """Cut a short capture out of a recording, with the truth of its flows beside it."""
+    from netwarden.capture.compiled import ready
+    from netwarden.lab.demo import build_demo
+
+    ready(_say)
+    print(build_demo(recording, output, from_s, until_s, snap_bytes))
+
+
+@lab.command()
 def audit(
     folder: Annotated[Path | None, typer.Argument(help="Folder of a dataset; default: the one that ships")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Fits of every model")] = 5,

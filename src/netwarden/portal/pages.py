@@ -11,6 +11,7 @@ import numpy as np
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 
+from netwarden.portal.demo import SCHEMA_ID, score_demo
 from netwarden.portal.reference import Predictions, body, faults
 from netwarden.portal.rendering import attachment, prefers_json
 from netwarden.portal.security import COOKIE, Access
@@ -29,6 +30,13 @@ _CSV = '"row","verdict","prediction","score","family"\n0,"known_attack",-1,0.99,
 def home(request: Request) -> Response:
     """Upload page."""
     return show_home(request)
+
+
+@router.post("/try", include_in_schema=False)
+def try_demo(request: Request) -> Response:
+    """Score the capture that comes along."""
+    model = request.app.state.champions.choose(SCHEMA_ID)
+    return RedirectResponse(f"/uploads/{score_demo(request.app.state.settings, model).summary.id}", 303)
 
 
 @router.get("/uploads/{upload_id}", include_in_schema=False)

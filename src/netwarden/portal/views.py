@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 
 from netwarden import jobs
 from netwarden.portal.champions import Champions
+from netwarden.portal.demo import demo_size, truth_of
 from netwarden.portal.rendering import Pages
 from netwarden.portal.runs import KIND, describe_run
 from netwarden.portal.uploads import KINDS, Upload, recent_uploads
@@ -63,6 +64,7 @@ def show_home(request: Request) -> HTMLResponse:
         kinds=KINDS,
         max_upload_mb=settings.portal.max_upload_mb,
         running=describe_run(settings, running) if running else None,
+        demo_bytes=demo_size(settings, serving.models),
     )
 
 
@@ -82,6 +84,7 @@ def show_upload(request: Request, upload: Upload, number: int = 1, *, alerts_onl
         rejected=upload.rejected[:20],
         page=page,
         alerts_only=alerts_only,
+        truth=truth_of(upload),
     )
 
 
