@@ -113,3 +113,9 @@ def test_each_day_loads_and_all_its_programs_exist(day):
     scenario = load_scenario(DAYS / f"day-{day}.yaml")
     assert programs.programs(scenario)
     assert sum(activity.label is None for activity in scenario.activities) >= 60
+
+
+def test_the_page_on_programs_names_every_service_and_benign_client():
+    page = (DAYS.parents[1] / "docs" / "lab-programs.md").read_text(encoding="utf-8")
+    modules = [program.module for program in programs.all_programs().values() if ".attacks." not in program.module]
+    assert [module for module in modules if f"`{module.rpartition('.')[2]}`" not in page] == []

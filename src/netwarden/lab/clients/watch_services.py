@@ -7,6 +7,7 @@ wait for the service's first words), `gap_s` [0.005, 0.1] between ports, `order`
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 
 from netwarden.lab.clients.sessions import Session, play
 
@@ -27,14 +28,13 @@ def session(s: Session) -> None:
 
 def _tcp(s: Session, address: str, port: int) -> bool:
     try:
-        with socket.create_connection((address, port), 1.5) as over:
-            if s.option("greet", True):
-                over.settimeout(s.rng.uniform(0.05, 0.3))
-                over.recv(200)
-    except TimeoutError:
-        return True  # it listens, and waits for us to speak
+        over = socket.create_connection((address, port), 1.5)
     except OSError:
         return False
+    with over, suppress(OSError):  # a service may wait for us to speak first, or hang up
+        if s.option("greet", True):
+            over.settimeout(s.rng.uniform(0.05, 0.3))
+            over.recv(200)
     return True
 
 
