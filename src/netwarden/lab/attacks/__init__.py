@@ -1,0 +1,1 @@
+"""Attacks of the lab: standard tools as their users run them, and small clients of our own; against lab hosts only."""
