@@ -62,7 +62,7 @@ def test_a_replay_at_50_k_packets_a_second_drops_nothing_and_gives_the_flows_of_
                "--idle-timeout", "60"]  # fmt: skip
     meter = subprocess.Popen(cable.at_receiver(*command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        _wait_for_tap(cable)
+        wait_for_tap(cable)
         replay = cable.at_sender("tcpreplay", "--quiet", "--pps", str(PPS), "-i", cable.sender_interface, str(replayed))
         subprocess.run(replay, check=True, capture_output=True, timeout=60)
         time.sleep(1.0)
@@ -79,7 +79,7 @@ def test_a_replay_at_50_k_packets_a_second_drops_nothing_and_gives_the_flows_of_
     assert aside_from_time(live) == aside_from_time(offline.arrow.to_pylist())
 
 
-def _wait_for_tap(cable) -> None:
+def wait_for_tap(cable) -> None:
     """Until the meter's socket is bound, which it is after its ring is there: until then it hears nothing."""
     for _ in range(600):
         shown = subprocess.run(

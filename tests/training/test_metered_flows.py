@@ -37,7 +37,7 @@ def _traffic():
     draw = np.random.default_rng(1)
     packets = []
     for number in range(1500):
-        first = Packet(1_600_000_000_000_000 + number * 50_000, source_port=1024 + number, target_port=80)
+        first = Packet(1_600_000_000_000_000 + number * 1_000_000, source_port=1024 + number, target_port=80)
         if number % 3 == 0:
             packets.append(replace(first, source="10.0.0.66", target_port=number, flags=SYN))
             continue

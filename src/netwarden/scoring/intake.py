@@ -150,7 +150,7 @@ def _read_file(path: Path, schema: FlowSchema, batch_rows: int) -> Iterator[Flow
 def _read_capture(path: Path, schema: FlowSchema, published: bool) -> Iterator[FlowBatch]:
     from netwarden.capture.compiled import ready  # noqa: PLC0415 - only captures need Numba
     from netwarden.capture.meter import MeterSettings, cicflowmeter_settings  # noqa: PLC0415
-    from netwarden.capture.metering import MeterReport, meter_captures  # noqa: PLC0415
+    from netwarden.capture.metering import MeterReport, meter_captures, no_flows  # noqa: PLC0415
 
     if not schema.meter_mode:
         raise SchemaError(
@@ -168,7 +168,7 @@ def _read_capture(path: Path, schema: FlowSchema, published: bool) -> Iterator[F
     notes = tuple(_notes(report))
     if total == 0:
         raise InputError(f"{path.name} holds no flows: {'; '.join(notes) or 'it has no packets'}")
-    yield FlowBatch(empty_table(schema), np.arange(0), [], 1.0, notes)
+    yield FlowBatch(no_flows(settings), np.arange(0), [], 1.0, notes)
 
 
 _COUNTED = {
