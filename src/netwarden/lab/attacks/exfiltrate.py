@@ -14,6 +14,7 @@ from pathlib import Path
 
 from netwarden.lab.clients import ssh_tools, tools, web
 from netwarden.lab.clients.sessions import TIMEOUT_S, Session, play
+from netwarden.lab.services.accounts import ACCOUNTS, WEAK
 
 PACKAGES = ("ssh=openssh-client", "scp=openssh-client")
 _PIECE = 16_384
@@ -74,7 +75,7 @@ def _scp(s: Session) -> None:
 def _ftp(s: Session) -> None:
     with ftplib.FTP(timeout=TIMEOUT_S) as ftp:  # noqa: S321 - in the lab only, where FTP is what we want to see
         ftp.connect(s.address, s.port or 21)
-        ftp.login("backup", "backup123")
+        ftp.login(WEAK, ACCOUNTS[WEAK])
         for size in _parts(s):
             ftp.storbinary(f"STOR copy-{s.part.host}-{s.number}", io.BytesIO(s.rng.randbytes(size)))
 

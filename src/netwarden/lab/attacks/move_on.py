@@ -1,7 +1,7 @@
 """Lateral movement: from a taken-over host, with an account that works, to its neighbours: a look, a login, a file.
 
-Options: `probe` ([22, 445, 3389]: ports looked at first), `user` (backup), `logins` [1, 3] on each host, `take_kb`
-[50, 800] to copy from each, `share` [0.5, 1] of the hosts, `gap_s` [0.5, 3].
+Options: `probe` ([22, 445, 3389]: ports looked at first), `user` (the weak account), `logins` [1, 3] on each host,
+`take_kb` [50, 800] to copy from each, `share` [0.5, 1] of the hosts, `gap_s` [0.5, 3].
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import socket
 
 from netwarden.lab.clients import ssh_tools, tools
 from netwarden.lab.clients.sessions import Session, play
+from netwarden.lab.services.accounts import WEAK
 
 PACKAGES = ("ssh=openssh-client", "scp=openssh-client")
 _COMMANDS = ("id", "ls -la", "cat /etc/passwd", "ps aux", "ip addr", "find . -type f")
@@ -36,11 +37,11 @@ def _open(s: Session, address: str, port: int) -> bool:
 
 
 def _enter(s: Session, address: str) -> None:
-    user = str(s.option("user", "backup"))
+    user = str(s.option("user", WEAK))
     environment, options = ssh_tools.answer_password(s, user), ssh_tools.options(s)
     for _ in range(round(s.between("logins", 1, 3))):
         command = s.rng.choice(_COMMANDS)
-        s.count(logins=int(tools.run(s, ["ssh", *options, f"{user}@{address}", command], environment) is not None))
+        s.count(logins=int(tools.run(s, ["ssh", *options, f"{user}@{address}", command], environment) == 0))
         if not s.pause(s.between("gap_s", 0.5, 3)):
             return
     if kilobytes := round(s.between("take_kb", 50, 800)):

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from netwarden.lab.attacks import targets
 from netwarden.lab.clients import ssh_tools, tools
 from netwarden.lab.clients.sessions import Session, play
+from netwarden.lab.services.accounts import ACCOUNTS, WEAK
 
 PACKAGES = ("ssh=openssh-client",)
-_USER, _PASSWORD = "backup", "backup123"  # the lab's weak account
 
 
 def session(s: Session) -> None:
@@ -24,7 +24,7 @@ def session(s: Session) -> None:
     with ThreadPoolExecutor(s.option("parallel", 4)) as pool:
         for host in hosts:
             wrong = s.rng.sample(targets.passwords(s.rng, 30)[:-1], round(s.between("wrong", 0, 2)))
-            pool.submit(_try, s, s.part.at(host), [*wrong, _PASSWORD])
+            pool.submit(_try, s, s.part.at(host), [*wrong, ACCOUNTS[WEAK]])
             if not s.pause(s.between("gap_s", 0, 0.3)):
                 break
 
@@ -33,8 +33,8 @@ def _try(s: Session, address: str, passwords: list[str]) -> None:
     if not all([_answers(s, address, port) for port in s.option("look_at", (22,))]):  # noqa: C419 - looks at each port
         return
     for nth, password in enumerate(passwords):
-        words = ["ssh", *ssh_tools.options(s), f"{_USER}@{address}", "true"]
-        environment = ssh_tools.answer_password(s, f"{_USER}-{address}-{nth}", password)
+        words = ["ssh", *ssh_tools.options(s), f"{WEAK}@{address}", "true"]
+        environment = ssh_tools.answer_password(s, f"{WEAK}-{address}-{nth}", password)
         s.count(tries=1, taken=int(tools.run(s, words, environment) == 0))
 
 

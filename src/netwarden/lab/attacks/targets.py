@@ -9,8 +9,9 @@ import random
 from pathlib import Path
 
 from netwarden.lab.play import Part
+from netwarden.lab.services.accounts import ACCOUNTS, WEAK
 
-USERS = ("backup", "admin", "root", "alice", "bruno", "chen", "deploy", "test", "oracle", "monitor", "guest", "info")
+USERS = (WEAK, "backup", "admin", "root", "alice", "bruno", "chen", "deploy", "test", "oracle", "monitor", "guest")
 _COMMON_PASSWORDS = (
     *("123456", "password", "12345678", "qwerty", "letmein", "admin", "welcome", "monkey", "dragon", "football"),
     *("iloveyou", "master", "sunshine", "shadow", "princess", "secret", "root", "toor", "changeme", "backup", "test"),
@@ -94,7 +95,7 @@ def passwords(rng: random.Random, count: int) -> list[str]:
     drawn = dict.fromkeys(_COMMON_PASSWORDS[: count - 1])
     while len(drawn) < count - 1:
         drawn[f"{rng.choice(_COMMON_PASSWORDS)}{rng.choice(('', '!', '#'))}{rng.randint(1, 2030)}"] = None
-    return [*drawn, "backup123"]
+    return [*drawn, ACCOUNTS[WEAK]]
 
 
 def paths(rng: random.Random, count: int) -> list[str]:

@@ -62,7 +62,7 @@ def _ftp(s: Session) -> bool:
 def _http(s: Session) -> bool:
     with closing(web.connection(s)) as over:
         form = f"user={s.option('user', 'monitor')}&password={_OLD_PASSWORD}".encode()
-        return web.fetch(s, over, "/login", "POST", form).status == 401
+        return web.fetch(s, over, "/login", "POST", form).status == 200
 
 
 def _imap(s: Session) -> bool:

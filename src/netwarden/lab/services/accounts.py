@@ -14,9 +14,10 @@ ACCOUNTS = {  # made up for the lab; valid nowhere else
     "bruno": "copper.Harbour77",
     "chen": "Quiet_River_2019",
     "deploy": "s7!Kestrel-norm",
-    "backup": "backup123",  # the weak one, which guessing finds
+    "archive": "archive123",
     "monitor": "watchful-Heron5",
 }
+WEAK = "archive"  # the account that guessing finds and that intruders use
 FIRST_UID = 3001
 
 _PAM = """auth required pam_unix.so

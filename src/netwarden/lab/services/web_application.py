@@ -126,7 +126,7 @@ async def _login(request: Request) -> None:
     if ACCOUNTS.get(user) == password:
         await request.answer("302 Found", b"", "Location: /page-1.html", f"Set-Cookie: session={'f' * 32}")
     else:
-        await request.answer("401 Unauthorized", b"<p>Wrong user or password.</p>" + b" " * 1700)
+        await request.answer("200 OK", b"<p>Wrong user or password.</p>" + b" " * 1700)
 
 
 async def _search(request: Request) -> None:
