@@ -48,7 +48,7 @@ test: lint types ## Everything CI asks for: style, types, layers, validators and
 ##@ Day to day
 
 .PHONY: setup setup-core data system-packages check fast serve train bench coverage notebook screenshots mlflow
-.PHONY: kernels bench-meter fuzz fuzz-bounds flow-features
+.PHONY: kernels bench-meter fuzz fuzz-bounds flow-features lab lab-packages
 setup: $(DEV) ## Environment for development in .venv (a second when it is up to date)
 
 setup-core: $(CORE) ## Environment for running only
@@ -85,6 +85,14 @@ fuzz: $(DEV) ## Meter FUZZ damaged captures (about ten minutes a million)
 
 fuzz-bounds: $(DEV) ## The same with every array access checked
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=build/kernels-checked $(BIN)/python -m tests.capture.fuzz --count $(FUZZ)
+
+SCENARIO ?= smoke
+RECORDING ?= build/lab/$(SCENARIO)
+lab: $(CORE) ## Play SCENARIO of lab/scenarios in network namespaces (root) and keep what it gives in RECORDING
+	$(BIN)/netwarden lab record "lab/scenarios/$(SCENARIO).yaml" -o "$(RECORDING)"
+
+lab-packages: $(CORE) ## Programs that the lab's scenarios play with, by apt-get (the smoke scenario needs only system-packages)
+	deploy/lab_packages.sh
 
 flow-features: $(DEV) ## Write the tables of docs/flow-features.md from the definitions
 	$(BIN)/python docs/flow_features.py
