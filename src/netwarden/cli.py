@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netwarden import __version__, logs
+from netwarden.cli_detection import threshold
 from netwarden.cli_lab import lab
 from netwarden.cli_meter import meter
 from netwarden.errors import NetwardenError
@@ -142,6 +143,9 @@ def bundle_verify(folder: Path) -> None:
     from netwarden.detectors.bundle import load_bundle
 
     print(load_bundle(folder).describe())
+
+
+app.command()(threshold)
 
 
 @models.command("list")

@@ -71,6 +71,11 @@ class TrainParams(_Frozen):
     seed: int = Field(7, ge=0, description="Seed of resampling and of the detector")
     threads: int = Field(0, ge=0, description="Threads for fitting; 0: all cores")
     false_positive_budget: float = Field(0.01, gt=0, lt=1, description="Share of benign flows that may alert")
+    alerts_per_day: float | None = Field(
+        None,
+        gt=0,
+        description="False alerts a day at evaluate.flows_per_day; set, it is the budget instead of the share",
+    )
     resample: ResampleParams = Field(default_factory=ResampleParams)
 
 

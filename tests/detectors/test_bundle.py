@@ -13,6 +13,7 @@ from netwarden.detectors.bundle import (
     MANIFEST,
     DetectorBundle,
     TrainingFacts,
+    derive_bundle,
     load_bundle,
     read_manifest,
     write_bundle,
@@ -113,6 +114,18 @@ def test_a_failed_write_leaves_nothing_behind(bundle, nsl_schema, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_derived_bundle_says_of_which_and_how_and_leaves_it_alone(bundle, bundle_folder, tmp_path):
+    before = contents(bundle_folder)
+    moved = bundle.manifest.threshold.moved(0.1)
+    derived = derive_bundle(tmp_path / "derived", bundle, "threshold moved to a budget of 10 %", threshold=moved)
+    assert derived.bundle_id != bundle.bundle_id and contents(bundle_folder) == before
+    assert (derived.manifest.derived_from, derived.threshold) == (bundle.bundle_id, moved.value)
+    assert f"derived from {bundle.bundle_id}: threshold moved to a budget of 10 %" in derived.describe()
+    same = {name: data for name, data in before.items() if name != MANIFEST}
+    assert {name: data for name, data in contents(derived.folder).items() if name != MANIFEST} == same
+    assert derived.manifest.training == bundle.manifest.training
+
+
 def test_the_description_tells_budget_and_realised_rate(bundle):
     text = bundle.describe()
     assert bundle.bundle_id in text and "41 features; families dos, probe, r2l" in text
@@ -170,7 +183,9 @@ def test_links_and_folders_are_refused_even_with_the_right_content(copy, tmp_pat
 
 def test_a_newer_format_is_named(copy):
     edit_manifest(copy, format_version=99)
-    with pytest.raises(BundleError, match="is a bundle of format 99; this version reads 1: was it written by a newer"):
+    with pytest.raises(
+        BundleError, match="is a bundle of format 99; this version reads 1, 2: was it written by a newer"
+    ):
         load_bundle(copy)
 
 

@@ -197,6 +197,7 @@ def scorer(detector, rows, flows, nsl_schema, tmp_path_factory):
     scores = detector.score(rows.matrix)
     calibration = fit_calibration(scores, rows.attack)
     calibrated = calibration.apply(scores)
+    quiet = calibrated[rows.attack == 0]
     preprocessor = fit_preprocessor(flows, nsl_schema)
     bundle = write_bundle(
         tmp_path_factory.mktemp("kind") / "bundle",
@@ -204,8 +205,8 @@ def scorer(detector, rows, flows, nsl_schema, tmp_path_factory):
         preprocessor=preprocessor,
         detector=detector,
         calibration=calibration,
-        threshold=choose_threshold(calibrated[rows.attack == 0], 0.05),
-        reference=describe_training(rows.matrix, calibrated, preprocessor),
+        threshold=choose_threshold(quiet, 0.05),
+        reference=describe_training(rows.matrix, rows.attack, calibrated, quiet, preprocessor),
         training=TrainingFacts(),
     )
     return Scorer(bundle, threads=1)

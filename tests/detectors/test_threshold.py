@@ -10,11 +10,12 @@ from netwarden.detectors.threshold import (
     BUDGETS,
     Calibration,
     Threshold,
+    budget_of,
     choose_threshold,
     clopper_pearson,
     fit_calibration,
 )
-from netwarden.errors import TrainingError
+from netwarden.errors import ConfigError, TrainingError
 
 
 def overconfident(rows=20_000, seed=1):
@@ -101,12 +102,34 @@ def test_a_budget_that_is_a_whole_number_of_rows_is_spent_in_full(budget, rows, 
 
 
 def test_the_table_lists_every_budget_with_falling_thresholds():
-    table = choose_threshold(np.random.default_rng(2).random(5000), 0.03).table
-    assert [row.budget for row in table] == sorted({*BUDGETS, 0.03})
-    assert np.all(np.diff([row.threshold for row in table]) < 0)
+    table = choose_threshold(np.random.default_rng(2).random(5000), 0.025).table
+    assert [row.budget for row in table] == sorted({*BUDGETS[BUDGETS.index(0.0002) :], 0.025})
+    assert np.all(np.diff([row.threshold for row in table]) <= 0)  # 0.02 % and 0.03 % of 5000 are one row both
     for row in table:
         assert row.interval[0] <= row.realised <= row.interval[1]
         assert row.realised <= row.budget
+
+
+def test_a_moved_threshold_is_that_of_the_next_budget_that_is_no_larger():
+    chosen = choose_threshold(np.random.default_rng(2).random(5000), 0.03)
+    moved = chosen.moved(0.012)
+    row = next(row for row in chosen.table if row.budget == 0.01)
+    assert (moved.budget, moved.value, moved.realised, moved.interval) == (0.012, row.threshold, 0.01, row.interval)
+    assert moved.table == chosen.table and moved.moved(0.03) == chosen
+
+
+def test_a_budget_that_the_rows_cannot_tell_is_refused():
+    chosen = choose_threshold(np.random.default_rng(2).random(500), 0.03)
+    with pytest.raises(
+        ConfigError, match=r"0\.0010% is below .* 500 benign flows, which tell budgets from 0\.2000% on"
+    ):
+        chosen.moved(0.00001)
+
+
+def test_alerts_a_day_are_a_share_of_the_days_benign_flows():
+    assert budget_of(500, 1_000_000) == 0.0005
+    with pytest.raises(ConfigError, match="2000 false alerts a day of 1000 benign flows are no budget"):
+        budget_of(2000, 1000)
 
 
 def test_the_interval_holds_the_true_rate_about_as_often_as_it_says():
@@ -127,7 +150,7 @@ def test_no_benign_rows_are_refused():
 
 
 def test_benign_rows_that_all_score_1_are_refused():
-    with pytest.raises(TrainingError, match=r"more than 0\.01% of benign rows score 1: no threshold keeps"):
+    with pytest.raises(TrainingError, match=r"more than 1\.00% of benign rows score 1: no threshold keeps"):
         choose_threshold(np.ones(5), 0.01)
 
 

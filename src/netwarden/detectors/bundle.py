@@ -28,8 +28,8 @@ from netwarden.features.preprocessor import Preprocessor, load_preprocessor
 from netwarden.flows.schema import FlowSchema
 from netwarden.flows.table import FlowTable, MeterStamp
 
-FORMAT_VERSION = 1
-READABLE_VERSIONS = (1,)
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 MANIFEST, PREPROCESSOR, REFERENCE = "bundle.json", "preprocessor.npz", "reference.npz"
 
 _LIBRARIES = ("netwarden", "numpy", "pyarrow", "scikit-learn", "xgboost")
@@ -74,6 +74,8 @@ class BundleManifest(_Frozen):
     calibration: Calibration
     threshold: Threshold
     training: TrainingFacts
+    derived_from: str = Field("", description="Bundle that this one changes; empty: trained as it is")
+    change: str = Field("", description="What was changed in it")
     libraries: dict[str, str]
     files: dict[str, str] = Field(description="File name → sha256")
 
@@ -151,6 +153,7 @@ class DetectorBundle:
                 f"{threshold.realised:.2%} of {threshold.rows} benign rows (95 %: {low:.2%} to {high:.2%})",
                 f"trained on {facts.dataset or 'unnamed rows'} ({sum(facts.rows.values())} rows), "
                 f"seed {facts.seed}, commit {facts.git_commit[:12] or 'unknown'}",
+                *([f"derived from {self.manifest.derived_from}: {self.manifest.change}"] * bool(self.manifest.change)),
             ]
         )
 
@@ -172,6 +175,48 @@ def write_bundle(  # noqa: PLR0913 - a bundle is made of that many parts, each p
     `meter` made the training flows; by default a meter in the schema's mode, of unknown version.
     The same bundle again is left as it is. Raises BundleError where another one is there already.
     """
+    facts = {
+        "schema_id": schema.id,
+        "schema_hash": schema.contract_hash(),
+        "meter_mode": meter.mode if meter else schema.meter_mode,
+        "meter_version": meter.version if meter else "",
+        "training": training,
+    }
+    return _write(folder, preprocessor, detector, reference, calibration=calibration, threshold=threshold, **facts)
+
+
+def derive_bundle(
+    folder: Path,
+    origin: DetectorBundle,
+    change: str,
+    *,
+    detector: Detector | None = None,
+    calibration: Calibration | None = None,
+    threshold: Threshold | None = None,
+    reference: Reference | None = None,
+) -> DetectorBundle:
+    """Bundle that changes another one without training, written and loaded back as by `write_bundle`.
+
+    It says which one it derives from and what was changed; what is not given stays, with the facts of training.
+    """
+    kept = ("schema_id", "schema_hash", "meter_mode", "meter_version", "training")
+    return _write(
+        folder,
+        origin.preprocessor,
+        detector or origin.detector,
+        reference or origin.reference,
+        calibration=calibration or origin.calibration,
+        threshold=threshold or origin.manifest.threshold,
+        derived_from=origin.bundle_id,
+        change=change,
+        **{name: getattr(origin.manifest, name) for name in kept},
+    )
+
+
+def _write(
+    folder: Path, preprocessor: Preprocessor, detector: Detector, reference: Reference, **facts: Any
+) -> DetectorBundle:
+    """Bundle of these parts; `facts` are the rest of its manifest."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -181,17 +226,11 @@ def write_bundle(  # noqa: PLR0913 - a bundle is made of that many parts, each p
         manifest = BundleManifest(
             format_version=FORMAT_VERSION,
             kind=detector.kind,
-            schema_id=schema.id,
-            schema_hash=schema.contract_hash(),
-            meter_mode=meter.mode if meter else schema.meter_mode,
-            meter_version=meter.version if meter else "",
             features=_feature_facts(preprocessor),
             families=detector.families,
-            calibration=calibration,
-            threshold=threshold,
-            training=training,
             libraries={name: version(name) for name in _LIBRARIES},
             files={path.name: _sha256(path) for path in sorted(draft.iterdir())},
+            **facts,
         )
         text = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False) + "\n"
         (draft / MANIFEST).write_text(text, encoding="utf-8")
@@ -213,11 +252,12 @@ def load_bundle(folder: Path, threads: int = 1) -> DetectorBundle:
         raise BundleError(f"{folder}: unknown detector kind {manifest.kind!r}; known: {', '.join(sorted(KINDS))}")
     preprocessor = load_preprocessor(folder / PREPROCESSOR)
     detector = KINDS[manifest.kind].load(folder, threads)
+    reference = load_reference(folder / REFERENCE, manifest.format_version)
     if _feature_facts(preprocessor) != manifest.features or preprocessor.schema_id != manifest.schema_id:
         raise BundleError(f"{folder}: {MANIFEST} and {PREPROCESSOR} disagree on the features; the bundle is damaged")
     if detector.families != manifest.families:
         raise BundleError(f"{folder}: {MANIFEST} and the family head disagree on the families; the bundle is damaged")
-    return DetectorBundle(bundle_id, folder, manifest, preprocessor, detector, load_reference(folder / REFERENCE))
+    return DetectorBundle(bundle_id, folder, manifest, preprocessor, detector, reference)
 
 
 def read_manifest(folder: Path) -> tuple[BundleManifest, str]:

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from netwarden.detectors.base import Scores
-from netwarden.errors import TrainingError
+from netwarden.errors import ConfigError, TrainingError
 
-BUDGETS = (0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+BUDGETS = tuple(float(f"{digit}e-{power}") for power in (5, 4, 3, 2, 1) for digit in (1, 1.5, 2, 3, 5, 7))[:-1]
 
 _LEAST, _MOST = 1e-300, 1.0 - 2.0**-53  # raw scores of 0 and 1 have no log-odds
 
@@ -69,7 +69,33 @@ class Threshold(_Frozen):
     realised: float = Field(ge=0, le=1)
     interval: tuple[float, float]
     rows: int = Field(ge=1)
-    table: tuple[BudgetRow, ...]
+    table: tuple[BudgetRow, ...] = Field(description="Budgets that these rows can tell apart, and the one that chose")
+
+    def moved(self, budget: float) -> Threshold:
+        """Threshold of another budget: that of the largest budget in the table which is no larger.
+
+        Raises ConfigError for a budget below all of the table: its rows are too few to say anything about it.
+        """
+        affordable = [row for row in self.table if row.budget <= budget * (1 + 1e-9)]
+        if not affordable:
+            raise ConfigError(
+                f"a budget of {budget:.4%} is below what this bundle can promise: its threshold was chosen on "
+                f"{self.rows} benign flows, which tell budgets from {self.table[0].budget:.4%} on; train with more"
+            )
+        row = affordable[-1]
+        facts = {"value": row.threshold, "budget": budget, "realised": row.realised, "interval": row.interval}
+        return self.model_copy(update=facts)
+
+
+def budget_of(alerts_per_day: float, benign_flows_per_day: float) -> float:
+    """Budget that allows so many false alerts a day at that traffic. Raises ConfigError where there is none."""
+    budget = alerts_per_day / benign_flows_per_day
+    if not 0 < budget < 1:
+        raise ConfigError(
+            f"{alerts_per_day:g} false alerts a day of {benign_flows_per_day:g} benign flows are no budget: it must be "
+            "a share above 0 and below 1"
+        )
+    return budget
 
 
 def choose_threshold(benign_scores: Scores, budget: float) -> Threshold:
@@ -81,7 +107,10 @@ def choose_threshold(benign_scores: Scores, budget: float) -> Threshold:
     if not len(benign_scores):
         raise TrainingError("no benign rows were set aside to choose a threshold on")
     falling = np.sort(benign_scores)[::-1]
-    table = tuple(_buy(falling, each) for each in sorted({*BUDGETS, budget}))
+    told_apart = {
+        each for each in BUDGETS if each * len(falling) >= 1 - 1e-9 and falling[_allowed(each, len(falling))] < 1
+    }
+    table = tuple(_buy(falling, each) for each in sorted({*told_apart, budget}))
     chosen = next(row for row in table if row.budget == budget)
     return Threshold(
         value=chosen.threshold,
@@ -94,8 +123,7 @@ def choose_threshold(benign_scores: Scores, budget: float) -> Threshold:
 
 
 def _buy(falling: Scores, budget: float) -> BudgetRow:
-    allowed = math.floor(budget * len(falling) + 1e-9)  # 0.07 * 100 is 7.000000000000001, and 0.29 * 100 is below 29
-    first_kept = float(falling[allowed])
+    first_kept = float(falling[_allowed(budget, len(falling))])
     above = falling[falling > first_kept]
     next_higher = float(above[-1]) if len(above) else 1.0
     if first_kept >= 1.0:
@@ -108,6 +136,11 @@ def _buy(falling: Scores, budget: float) -> BudgetRow:
         realised=len(above) / len(falling),
         interval=clopper_pearson(len(above), len(falling)),
     )
+
+
+def _allowed(budget: float, rows: int) -> int:
+    """Rows that may alert; 0.07 * 100 is 7.000000000000001, and 0.29 * 100 is below 29."""
+    return math.floor(budget * rows + 1e-9)
 
 
 def clopper_pearson(hits: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from netwarden.detectors.base import Detector, FitRows
 from netwarden.detectors.bundle import DetectorBundle, TrainingFacts, write_bundle
 from netwarden.detectors.kinds import detector_kind
 from netwarden.detectors.reference import describe_training
-from netwarden.detectors.threshold import Calibration, Threshold, choose_threshold, fit_calibration
+from netwarden.detectors.threshold import Calibration, Threshold, budget_of, choose_threshold, fit_calibration
 from netwarden.detectors.verdicts import name_alerts
 from netwarden.evaluation.metrics import Outcome, flat, measure
 from netwarden.evaluation.split import CALIBRATION, FIT, THRESHOLD, VALIDATION
@@ -41,8 +41,9 @@ def fit_bundle(
     calibrating = rows.part(CALIBRATION)
     calibration = fit_calibration(detector.score(calibrating.matrix), calibrating.attack)
     quiet = rows.part(THRESHOLD)
-    benign_scores = calibration.apply(detector.score(quiet.matrix[quiet.attack == 0]))
-    threshold = choose_threshold(benign_scores, params.train.false_positive_budget)
+    quiet_scores = calibration.apply(detector.score(quiet.matrix[quiet.attack == 0]))
+    threshold = choose_threshold(quiet_scores, _budget(params))
+    fit_scores = calibration.apply(detector.score(fit.matrix))
     names, counts = np.unique(rows.parts, return_counts=True)
     validation = judge(rows.part(VALIDATION), detector, calibration, threshold)
     return write_bundle(
@@ -53,7 +54,7 @@ def fit_bundle(
         detector=detector,
         calibration=calibration,
         threshold=threshold,
-        reference=describe_training(fit.matrix, calibration.apply(detector.score(fit.matrix)), preprocessor),
+        reference=describe_training(fit.matrix, fit.attack, fit_scores, quiet_scores, preprocessor),
         training=facts.model_copy(
             update={
                 "seed": params.train.seed,
@@ -85,6 +86,11 @@ def fit_detector(rows: FitRows, params: Params) -> Detector:
     kind = detector_kind(train.detector)
     fitted = resample(rows, train.resample, train.seed)
     return kind.fit(fitted, getattr(params, kind.section), train.seed, train.threads)
+
+
+def _budget(params: Params) -> float:
+    alerts = params.train.alerts_per_day
+    return params.train.false_positive_budget if alerts is None else budget_of(alerts, params.evaluate.flows_per_day)
 
 
 def _shaping(params: Params) -> dict[str, object]:
