@@ -80,14 +80,15 @@ def demo(
     ],
     from_s: Annotated[float, typer.Option(help="Seconds after the start at which the piece begins")] = 0.0,
     until_s: Annotated[float, typer.Option(help="Seconds after the start at which it ends")] = 60.0,
+    most_packets: Annotated[int, typer.Option(help="Longer conversations, such as bulk copies, are left out")] = 300,
     snap_bytes: Annotated[int, typer.Option(min=64, help="Bytes kept of each packet; sizes are metered in full")] = 80,
 ) -> None:
     """Cut a short capture out of a recording, with the truth of its flows beside it."""
     from netwarden.capture.compiled import ready
-    from netwarden.lab.demo import build_demo
+    from netwarden.lab.demo import Cut, build_demo
 
     ready(_say)
-    print(build_demo(recording, output, from_s, until_s, snap_bytes))
+    print(build_demo(recording, output, Cut(from_s, until_s, most_packets, snap_bytes)))
 
 
 @lab.command()
@@ -129,7 +130,8 @@ def packages(
 
     needed = (programs(load_scenario(scenario)) if scenario else all_programs()).values()
     named = {package for program in needed for package in program.tools.values()}
-    print("\n".join(missing_packages(needed) if missing else sorted(named)))
+    for package in missing_packages(needed) if missing else sorted(named):
+        print(package)
 
 
 def _say(text: str) -> None:

@@ -24,6 +24,7 @@ LARGEST_BYTES = 3_000_000
 _HEADER = struct.Struct("<IHHiIII")
 _RECORD = struct.Struct("<IIII")
 _MICROSECONDS = 0xA1B2C3D4
+_ETHERNET_BYTES = 14
 _KEY = ("src_ip", "src_port", "dst_ip", "dst_port", "protocol")
 
 
@@ -40,21 +41,30 @@ class Demo:
         return f"{self.packets:,} packets, {self.size_bytes / 1e6:.1f} MB, {self.labels.total():,} flows: {told}"
 
 
-def build_demo(recording: Path, target: Path, from_s: float, until_s: float, snap_bytes: int) -> Demo:
-    """Packets of a recording from one second to another as `target` (.pcap.gz), the truth beside it (.truth.csv.gz).
+@dataclass(frozen=True)
+class Cut:
+    """Which piece of a recording: from one second to another, without conversations of more packets (bulk copies, which
+    would fill the file), each packet cut to so many bytes.
+    """
+
+    from_s: float = 0.0
+    until_s: float = 60.0
+    most_packets: int = 300
+    snap_bytes: int = 80
+
+
+def build_demo(recording: Path, target: Path, cut: Cut) -> Demo:
+    """A piece of a recording as `target` (.pcap.gz), the truth of its flows beside it (.truth.csv.gz).
 
     Raises InputError where the piece would be too large.
     """
     truth = load_truth(recording / TRUTH)
-    window = tuple(truth.starts_us + round(at_s * 1e6) for at_s in (from_s, until_s))
     with closing(open_capture(recording / CAPTURE)) as source:
-        packets = list(_packets(source, (window[0], window[1]), snap_bytes))
-    header = _HEADER.pack(_MICROSECONDS, 2, 4, 0, 0, snap_bytes, 1)
+        packets = _short_ones(list(_packets(source, truth.starts_us, cut)), cut.most_packets)
+    header = _HEADER.pack(_MICROSECONDS, 2, 4, 0, 0, cut.snap_bytes, 1)
     packed = gzip.compress(header + b"".join(packets), 9, mtime=0)
     if len(packed) > LARGEST_BYTES:
-        raise InputError(
-            f"the demo would take {len(packed) / 1e6:.1f} MB; cut it shorter, or its packets (--snap-bytes)"
-        )
+        raise InputError(f"the demo would take {len(packed) / 1e6:.1f} MB; cut it shorter, or lower --most-packets")
     target.write_bytes(packed)
     flows = meter_recording(target)
     labels = label_flows(flows, truth).column("label")
@@ -67,13 +77,29 @@ def build_demo(recording: Path, target: Path, from_s: float, until_s: float, sna
     return Demo(len(packets), len(packed), Counter(labels.to_pylist()))
 
 
-def _packets(source: BinaryIO | CaptureFile, window_us: tuple[int, int], snap_bytes: int) -> Iterator[bytes]:
-    """Records of a capture of ours (microseconds, this byte order) within a window of time, cut to so many bytes."""
+def _packets(source: BinaryIO | CaptureFile, starts_us: int, cut: Cut) -> Iterator[bytes]:
+    """Records of a capture of ours (microseconds, this byte order) within the piece's time, cut to its bytes."""
     magic = _HEADER.unpack(source.read(_HEADER.size))[0]
     if magic != _MICROSECONDS:
         raise InputError("the recording's capture is not one that the lab wrote")
+    first_us, end_us = (starts_us + round(at_s * 1e6) for at_s in (cut.from_s, cut.until_s))
     while len(head := source.read(_RECORD.size)) == _RECORD.size:
         seconds, micros, held, whole = _RECORD.unpack(head)
         data = source.read(held)
-        if window_us[0] <= seconds * 1_000_000 + micros < window_us[1]:
-            yield _RECORD.pack(seconds, micros, min(held, snap_bytes), whole) + data[:snap_bytes]
+        if first_us <= seconds * 1_000_000 + micros < end_us:
+            yield _RECORD.pack(seconds, micros, min(held, cut.snap_bytes), whole) + data[: cut.snap_bytes]
+
+
+def _short_ones(packets: list[bytes], most: int) -> list[bytes]:
+    """The records of conversations that have at most so many."""
+    conversations = [_conversation(packet) for packet in packets]
+    count = Counter(conversations)
+    return [packet for packet, of in zip(packets, conversations, strict=True) if count[of] <= most]
+
+
+def _conversation(packet: bytes) -> tuple[bytes, frozenset[bytes]]:
+    """Protocol and both endpoints of an IPv4 packet, whichever way it goes."""
+    frame = packet[_RECORD.size + _ETHERNET_BYTES :]
+    ports = (frame[0] & 15) * 4
+    ends = (frame[12:16] + frame[ports : ports + 2], frame[16:20] + frame[ports + 2 : ports + 4])
+    return frame[9:10], frozenset(ends)
