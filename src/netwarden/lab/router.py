@@ -28,7 +28,7 @@ from netwarden.lab.owners import Behalf, Owners, readable
 
 _BATCH = 32  # packets of one device in a row, so that a flood does not starve the others
 _LARGEST = 2048
-_LOST, _FULL = -1, -2
+LOST, FULL = -1, -2
 _PCAP_HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 1)  # microseconds, Ethernet
 _ETHER_IPV4 = b"\x08\x00"
 _RECORD = struct.Struct("<IIII")
@@ -79,7 +79,7 @@ def _read_plan(text: str) -> Plan:
     return Plan(**given)
 
 
-class _Lane:
+class Lane:
     """One direction of a link."""
 
     def __init__(self, way: Way, seed: str) -> None:
@@ -87,13 +87,13 @@ class _Lane:
         self._free_at, self._last = 0, 0
 
     def arrival(self, now: int, size: int) -> int:
-        """When a packet that enters now comes out at the other end; _LOST or _FULL where it does not."""
+        """When a packet that enters now comes out at the other end; LOST or FULL where it does not."""
         way = self._way
         if way.loss and self._random() < way.loss:
-            return _LOST
+            return LOST
         free_at = max(self._free_at, now)
         if free_at - now > way.queue_ns:
-            return _FULL
+            return FULL
         self._free_at = free_at = free_at + int(size * way.ns_per_byte)
         at = free_at + way.delay_ns
         if way.jitter_ns:
@@ -110,8 +110,8 @@ class Router:
         self.packets = 0
         self._plan, self._write = plan, capture.write
         hosts = range(len(plan.addresses))
-        self._up = [_Lane(plan.ways[host], f"{plan.seed} up {host}") for host in hosts]
-        self._down = [_Lane(plan.ways[host], f"{plan.seed} down {host}") for host in hosts]
+        self._up = [Lane(plan.ways[host], f"{plan.seed} up {host}") for host in hosts]
+        self._down = [Lane(plan.ways[host], f"{plan.seed} down {host}") for host in hosts]
         self._host_of = {_packed(address): host for host, address in enumerate(plan.addresses)}
         self._macs = [b"\x02\x4e" + _packed(address) for address in plan.addresses]
         self._nowhere = b"\x02\x4e\0\0\0\0"
@@ -125,22 +125,25 @@ class Router:
         self._order = 0
         self._last_us = 0
         self.stopped = False
+        self._timer, self._waiting = _Timer(), select.epoll()
+        for fd in (*self._port_of, self._timer.fd):
+            self._waiting.register(fd, select.EPOLLIN)
         capture.write(_PCAP_HEADER)
 
     def run(self) -> None:
         """Forward packets until `stopped`."""
-        timer = _Timer()
-        waiting = select.epoll()
-        for fd in (*self._port_of, timer.fd):
-            waiting.register(fd, select.EPOLLIN)
-        port_of = self._port_of
         while not self.stopped:
-            for fd, _ in waiting.poll(0.25):
-                if fd in port_of:
-                    self._drain(port_of[fd])
-                else:
-                    timer.clear()
-            timer.wake_at(self._release())
+            self.turn(0.25)
+
+    def turn(self, longest_s: float) -> None:
+        """Wait for packets, or for one that is due; take and pass on what there is."""
+        for fd, _ in self._waiting.poll(longest_s):
+            port = self._port_of.get(fd)
+            if port is None:
+                self._timer.clear()
+            else:
+                self._drain(port)
+        self._timer.wake_at(self._release())
 
     def _drain(self, port: Port) -> None:
         lane, fd, arriving = self._up[port.host], port.fd, self._arriving
@@ -154,7 +157,7 @@ class Router:
                 continue
             at = lane.arrival(time.monotonic_ns(), len(packet))
             if at < 0:
-                self.drops["lost by a link" if at == _LOST else "queue of a link full"] += 1
+                self.drops["lost by a link" if at == LOST else "queue of a link full"] += 1
                 continue
             self._order += 1
             heappush(arriving, (at, self._order, port, packet))
@@ -199,7 +202,7 @@ class Router:
             return
         at = self._down[host].arrival(at, len(packet))
         if at < 0:
-            self.drops["lost by a link" if at == _LOST else "queue of a link full"] += 1
+            self.drops["lost by a link" if at == LOST else "queue of a link full"] += 1
             return
         # what concerns an activity arrives by its own device, so that tools that listen there hear the answers
         answers = owner if self._host_of_owner[owner] == host else host
