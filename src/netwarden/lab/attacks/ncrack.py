@@ -1,7 +1,7 @@
 """Ncrack: passwords guessed at FTP or SSH, with its own pacing of connections.
 
-Options: `service` (ftp, ssh), `users` (the weak account), `tries` (passwords for each user, 40), `tasks` (3), `delay_ms`
-between connections (0), `port`.
+Options: `service` (ftp, ssh), `users` (the weak account), `tries` (passwords for each user, 40), `tasks` (3),
+`delay_ms` between connections (0), `port`.
 """
 
 from __future__ import annotations
