@@ -48,7 +48,7 @@ test: lint types ## Everything CI asks for: style, types, layers, validators and
 ##@ Day to day
 
 .PHONY: setup setup-core data system-packages check fast serve train bench coverage notebook screenshots mlflow
-.PHONY: kernels bench-meter fuzz fuzz-bounds flow-features lab lab-packages
+.PHONY: kernels bench-meter bench-context soak fuzz fuzz-bounds flow-features lab lab-packages
 setup: $(DEV) ## Environment for development in .venv (a second when it is up to date)
 
 setup-core: $(CORE) ## Environment for running only
@@ -78,6 +78,12 @@ bench: $(DEV) ## Benchmarks; each prints its figures
 
 bench-meter: $(DEV) ## Packets per CPU-second of the flow meter, nfstream and the bare walk (needs NETWARDEN_PCAPS)
 	$(BIN)/python benchmarks/bench_meter.py
+
+bench-context: $(DEV) ## What the context columns are worth, on flows of the given captures (needs NETWARDEN_PCAPS)
+	$(BIN)/python benchmarks/bench_context.py
+
+soak: $(DEV) ## Memory of the flow meter over ten million flows beside one million, and live for two minutes (root)
+	$(BIN)/python benchmarks/soak_meter.py
 
 FUZZ ?= 1000000
 fuzz: $(DEV) ## Meter FUZZ damaged captures (about ten minutes a million)
