@@ -52,7 +52,9 @@ def _digest():
     draw, packets = random.Random(1), []
     for _ in range(3000):
         host, port, flags = draw.randrange(4), draw.randrange(6), draw.choice((SYN, ACK, ACK | PSH, FIN | ACK, RST))
-        packet = Packet(0, f"10.0.0.{host}", "10.0.1.1", 1024 + port, draw.choice((53, 80)), draw.choice((6, 6, 17, 47)))
+        packet = Packet(
+            0, f"10.0.0.{host}", "10.0.1.1", 1024 + port, draw.choice((53, 80)), draw.choice((6, 6, 17, 47))
+        )
         packet = replace(packet, flags=flags, payload=draw.choice((0, 0, 40, 1400)), window=draw.randrange(65_536))
         packets.append(packet if draw.random() < 0.6 else packet.reversed())
     times = itertools.accumulate(draw.choice((0, 900, 40_000, 1_200_000, 6_000_000)) for _ in packets)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -23,7 +24,7 @@ NETWARDEN = Path(sys.executable).parent / "netwarden"
 
 
 @contextmanager
-def running(*command: str) -> Iterator[subprocess.Popen[str]]:
+def running(*command: str) -> Iterator[Any]:
     """A process that is gone after the block, whatever happens in it."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -38,7 +39,7 @@ def metering(cable, out, *words):
     return running(*cable.at_receiver(*command))
 
 
-def stopped(process, number=signal.SIGINT) -> str:
+def stopped(process, number=signal.SIGINT):
     process.send_signal(number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 0, told
