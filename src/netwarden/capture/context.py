@@ -25,6 +25,7 @@ _BUCKETS = 4  # a window is the present quarter and the three before it
 _WORDS = 4  # 256 bits per distinct count and bucket
 _BITS = 64 * _WORDS
 _WAYS = 4
+_ESTIMATES = np.rint(_BITS * np.log(_BITS / np.maximum(np.arange(_BITS + 1), 1)))  # by bits that are not set
 _GAP_WEIGHT = 0.2  # of the newest gap in the running mean and spread
 
 _WINDOW = [
@@ -77,10 +78,9 @@ def context(tables: ContextTables, flows: Any) -> dict[str, Any]:
 
     Counts the flows in; interim records read only.
     """
-    out = np.zeros((len(flows), len(CONTEXT_NAMES)), np.float64)
+    out = np.zeros((len(CONTEXT_NAMES), len(flows)), np.float64)
     observe(tables.source, tables.target, tables.pair, flows, out)
-    columns = np.ascontiguousarray(out.T)
-    return dict(zip(CONTEXT_NAMES, columns, strict=True))
+    return dict(zip(CONTEXT_NAMES, out, strict=True))
 
 
 _SHORT_US = WINDOWS[0][1] // _BUCKETS
@@ -94,7 +94,7 @@ def observe(sources, targets, pairs, flows, out):
         source = mix(flow.source_high + np.uint64(1)) ^ mix(flow.source_low)
         target = mix(flow.target_high + np.uint64(1)) ^ mix(flow.target_low)
         port = mix(np.uint64(flow.target_port) ^ (np.uint64(flow.protocol) << np.uint64(16)))
-        row = out[i]
+        row = out[:, i]
         at = _count(_entry(sources, source, flow.ended_us), flow, port, target, 2, row, 0)
         at = _count(_entry(targets, target, flow.ended_us), flow, port, source, 2, row, at)
         pair = _entry(pairs, mix(source + mix(target)), flow.ended_us)
@@ -199,7 +199,7 @@ def _distinct(window, what):
         for bucket in range(_BUCKETS):
             bits |= window.seen[bucket, what, word]
         unset += 64 - _population(bits)
-    return np.rint(_BITS * np.log(_BITS / max(unset, 1)))
+    return _ESTIMATES[unset]
 
 
 @inlined

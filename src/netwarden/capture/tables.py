@@ -17,6 +17,7 @@ from netwarden.flows.table import FlowTable, MeterStamp
 SCHEMA_IDS: dict[MeterMode, str] = {"corrected": "netwarden_flow", "cicflowmeter": "cic_flow"}
 _UNSET = -1  # a window or a rhythm that was never seen
 _MAY_BE_UNSET = frozenset({"fwd_init_window_bytes", "bwd_init_window_bytes", "pair_start_irregularity"})
+_MAY_BE_UNDEFINED = frozenset({"flow_bytes_per_s", "flow_packets_per_s"})  # over no time
 
 
 def flow_table(records: Any, mode: MeterMode, *, sensor: str = "", context: dict[str, Any] | None = None) -> FlowTable:
@@ -51,6 +52,6 @@ def _observed(name: str, values: Any) -> Any:
     """Values as the schema has them: null where the meter saw none."""
     if name in _MAY_BE_UNSET:
         return pa.array(values, mask=values == _UNSET)
-    if values.dtype != np.float64:
-        return pa.array(values)
-    return pa.array(values, mask=~np.isfinite(values))
+    if name in _MAY_BE_UNDEFINED:
+        return pa.array(values, mask=~np.isfinite(values))
+    return pa.array(values)
