@@ -16,7 +16,7 @@ PACKAGES = ("hping3", "ip=iproute2")
 RAW = True
 
 _KINDS = {"syn": ["-S"], "ack": ["-A"], "fin": ["-F"], "xmas": ["-F", "-P", "-U"], "udp": ["--udp"], "icmp": ["--icmp"]}
-_MOST_PACKETS = 20_000
+_MOST_PACKETS, _SHORTEST_US = 20_000, 1000
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     sent = answered = 0
     for _ in range(part.options.get("bursts", 1)):
         for address in targets.addresses(part):
-            output = part.tool(command(part, address)).output
+            output = part.tool(command(part, address, _device(part, address))).output
             for transmitted, received in re.findall(r"(\d+) packets tra\w+, (\d+) packets received", output):
                 sent, answered = sent + int(transmitted), answered + int(received)
         if not part.pause(*part.options.get("gap_s", (0.5, 2.0))):
@@ -32,11 +32,11 @@ def main() -> None:
     part.report(sent=sent, answered=answered)
 
 
-def command(part: Part, address: str) -> list[str]:
+def command(part: Part, address: str, device: str) -> list[str]:
     """The command line; with the device named, since hping3 would listen on the first it finds."""
     options = part.options
-    words = ["hping3", "-n", "-q", "-I", _device(part, address), *_KINDS[options["kind"]]]
-    words += ["-c", str(min(options["count"], _MOST_PACKETS)), "-i", f"u{options['interval_us']}"]
+    words = ["hping3", "-n", "-q", "-I", device, *_KINDS[options["kind"]]]
+    words += ["-c", str(min(options["count"], _MOST_PACKETS)), "-i", f"u{max(options['interval_us'], _SHORTEST_US)}"]
     words += ["-s", str(part.rng.randint(20_000, 50_000))]
     if options["kind"] != "icmp":
         words += ["-p", f"{'++' if options.get('count_up') else ''}{options['port']}"]
