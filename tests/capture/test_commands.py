@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import lzma
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -70,8 +72,11 @@ def test_payload_columns_are_known_to_no_schema(two_flows, tmp_path):
     assert not {"fwd_payload", "bwd_payload"} & set(batches[0].table.names)
 
 
-def test_a_pipe_is_metered_into_json_lines(two_flows):
-    done = run("-", stdin=two_flows.read_bytes())
+@pytest.mark.parametrize(
+    "packed", [bytes, gzip.compress, lzma.compress, lambda data: pa.compress(data, "zstd", asbytes=True)]
+)
+def test_a_pipe_is_metered_into_json_lines_packed_or_not(two_flows, packed):
+    done = run("-", stdin=packed(two_flows.read_bytes()))
     assert [json.loads(line)["fwd_packets"] for line in done.stdout.splitlines()] == [5, 5]
 
 

@@ -45,7 +45,7 @@ def open_capture(source: Path | str | BinaryIO) -> BinaryIO | CaptureFile:
     if not isinstance(source, (str, Path)):
         return source
     if str(source) == "-":
-        return sys.stdin.buffer
+        return _decompressed(sys.stdin.buffer, sys.stdin.buffer.peek(4))  # type: ignore[union-attr]  # it is buffered
     return CaptureFile(Path(source))
 
 
