@@ -94,8 +94,8 @@ fuzz-bounds: $(DEV) ## The same with every array access checked
 
 SCENARIO ?= smoke
 RECORDING ?= build/lab/$(SCENARIO)
-lab: $(CORE) ## Play SCENARIO of lab/scenarios in network namespaces (root) and keep what it gives in RECORDING
-	$(BIN)/netwarden lab record "lab/scenarios/$(SCENARIO).yaml" -o "$(RECORDING)"
+lab: $(CORE) ## Play SCENARIO of lab/scenarios in network namespaces (as root, by sudo) and keep what it gives in RECORDING
+	$$([ "$$(id -u)" = 0 ] || echo sudo) $(abspath $(BIN))/netwarden lab record "lab/scenarios/$(SCENARIO).yaml" -o "$(RECORDING)"
 
 lab-packages: $(CORE) ## Programs that the lab's scenarios play with, by apt-get (the smoke scenario needs only system-packages)
 	deploy/lab_packages.sh

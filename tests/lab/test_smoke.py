@@ -59,7 +59,7 @@ def of(flows, activity):
 def test_every_flow_of_the_attacker_is_an_attack_and_lies_within_its_activities_times(flows, scenario):
     attacker = scenario.addresses["attacker"]
     there = [flow for flow in flows if attacker in (flow["src_ip"], flow["dst_ip"])]
-    assert {flow["label"] for flow in there} == {"port_scan", "dos_slowloris"}
+    assert {flow["label"] for flow in there} == {"syn_scan", "slow_headers"}
     for activity in scenario.activities:
         for flow in of(flows, activity.id):
             begins = scenario.starts + timedelta(seconds=activity.from_s)
@@ -81,7 +81,7 @@ def test_every_flow_between_ports_that_nothing_benign_uses_is_an_attack(flows, s
 def test_every_probe_of_a_scan_is_there_once_under_its_label(flows, scenario):
     web, core = scenario.addresses["web"], scenario.addresses["core"]
     assert Counter(flow["dst_port"] for flow in of(flows, "half-open")).keys() == set(range(1, 301))
-    assert {flow["label"] for flow in of(flows, "half-open")} == {"port_scan"}
+    assert {flow["label"] for flow in of(flows, "half-open")} == {"syn_scan"}
     looked = Counter((flow["dst_ip"], flow["dst_port"]) for flow in of(flows, "connects"))
     assert looked == dict.fromkeys([(host, port) for host in (web, core) for port in range(50, 100)], 1)
     asked = [flow for flow in of(flows, "datagrams") if flow["protocol"] == 17]
@@ -91,7 +91,7 @@ def test_every_probe_of_a_scan_is_there_once_under_its_label(flows, scenario):
 def test_the_icmp_errors_that_a_scan_provokes_are_the_scans(flows, scenario):
     errors = [flow for flow in flows if flow["protocol"] == 1 and flow["src_port"] == 3]
     assert [(flow["src_ip"], flow["activity"], flow["label"]) for flow in errors] == [
-        (scenario.addresses["core"], "datagrams@office-2", "port_scan")
+        (scenario.addresses["core"], "datagrams@office-2", "udp_scan")
     ]
 
 

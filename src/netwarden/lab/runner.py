@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +123,17 @@ def _terminable() -> Iterator[None]:
 def _as_user(user: int, raw: bool, *command: str) -> list[str]:
     """The command run as a user without any rights, raw sockets apart; killed when its parent dies."""
     rights = ("--inh-caps", "-all,+net_raw", "--ambient-caps", "-all,+net_raw") if raw else ()
-    return ["setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups", *rights,
+    return ["setpriv", "--reuid", str(user), "--regid", str(user), *_groups(), *rights,
             "--pdeathsig", "KILL", "--", *command]  # fmt: skip
+
+
+@cache
+def _groups() -> tuple[str, ...]:
+    """Groups that may read the folders on the way to this program where others may not, as in many home folders."""
+    ways = [Path(way).resolve() for way in (sys.prefix, sys.base_prefix, __file__)]
+    stats = [folder.stat() for way in ways for folder in (way, *way.parents)]
+    groups = {stat.st_gid for stat in stats if stat.st_gid and stat.st_mode & 0o011 == 0o010}
+    return ("--groups", ",".join(map(str, sorted(groups)))) if groups else ("--clear-groups",)
 
 
 @dataclass
