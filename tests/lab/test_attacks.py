@@ -19,8 +19,8 @@ from netwarden.lab.scenario import load_scenario
 from netwarden.lab.services.accounts import ACCOUNTS, WEAK
 
 REPOSITORY = Path(__file__).parents[2]
-EVERY_ATTACK = Path(__file__).with_name("every_attack.yaml")
-IDS = [activity.id for activity in load_scenario(EVERY_ATTACK).activities if activity.label]
+EVERY_ATTACK = load_scenario(Path(__file__).with_name("every_attack.yaml"))
+IDS = [activity.id for activity in EVERY_ATTACK.activities if activity.label]
 DAYS = [load_scenario(REPOSITORY / "lab" / "scenarios" / f"day-{day}.yaml") for day in range(1, 6)]
 DONE = {  # what the report of each program counts, where its work was done
     **dict.fromkeys(("ab", "siege", "wrk", "web_attack", "beacon"), "requests"),
@@ -36,22 +36,20 @@ DONE = {  # what the report of each program counts, where its work was done
 @pytest.fixture(scope="module")
 def missing():
     """Attack programs whose tools are not installed, and which."""
-    scenario = load_scenario(EVERY_ATTACK)
-    lacking = {name: programs.missing_packages([one]) for name, one in programs.programs(scenario).items()}
+    lacking = {name: programs.missing_packages([one]) for name, one in programs.programs(EVERY_ATTACK).items()}
     return {name: packages for name, packages in lacking.items() if packages}
 
 
 @pytest.fixture(scope="module")
 def recorded(laboratory, missing, tmp_path_factory):
     """Reports by activity, and labels and addresses of the flows by activity, of every attack whose tools are there."""
-    scenario = load_scenario(EVERY_ATTACK)
-    services = {service.program for host in scenario.hosts.values() for service in host.services}
+    services = {service.program for host in EVERY_ATTACK.hosts.values() for service in host.services}
     if unserved := {package for name in services for package in missing.get(name, ())}:
         pytest.skip(f"servers to attack are not installed: {', '.join(sorted(unserved))}")
-    there = [activity for activity in scenario.activities if activity.program not in missing]
+    there = [activity for activity in EVERY_ATTACK.activities if activity.program not in missing]
     folder = tmp_path_factory.mktemp("attacks") / "recording"
     families = load_families(REPOSITORY / "schema" / "families.yaml")
-    record(scenario.model_copy(update={"activities": tuple(there)}), folder, families, lambda _line: None)
+    record(EVERY_ATTACK.model_copy(update={"activities": tuple(there)}), folder, families, lambda _line: None)
     flows = defaultdict(list)
     for flow in pq.read_table(folder / "flows.parquet").to_pylist():
         flows[flow["activity"].partition("@")[0]].append(flow)
@@ -74,7 +72,7 @@ def part(tmp_path, monkeypatch):
 
 
 def test_the_scenario_of_this_test_has_every_attack_program():
-    played = {program.module for program in programs.programs(load_scenario(EVERY_ATTACK)).values()}
+    played = {program.module for program in programs.programs(EVERY_ATTACK).values()}
     assert [one.module for one in programs.all_programs().values() if ".attacks." in one.module] == sorted(
         module for module in played if ".attacks." in module
     )
@@ -82,14 +80,14 @@ def test_the_scenario_of_this_test_has_every_attack_program():
 
 @pytest.mark.parametrize("activity", IDS)
 def test_every_attack_does_its_work_and_all_its_flows_carry_its_label(activity, recorded, missing):
-    said = next(one for one in load_scenario(EVERY_ATTACK).activities if one.id == activity)
+    said = next(one for one in EVERY_ATTACK.activities if one.id == activity)
     if said.program in missing:
         pytest.skip(f"not installed: {', '.join(missing[said.program])}")
     reports, flows = recorded
     assert "failed" not in reports[activity], reports[activity]
     done = DONE.get(said.program)
     assert done is None or reports[activity].get(done, 0) > 0, reports[activity]
-    hosts = load_scenario(EVERY_ATTACK).addresses
+    hosts = EVERY_ATTACK.addresses
     sources, wanted = {hosts[name] for name in said.on}, said.options["to"]
     victims = {hosts[name] for name in ([wanted] if isinstance(wanted, str) else wanted)}
     assert {flow["label"] for flow in flows[activity]} == {said.label}
