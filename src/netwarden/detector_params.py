@@ -59,3 +59,27 @@ class AutoencoderParams(_Frozen):
     patience: int = Field(5, ge=1, description="Epochs without a better loss on held-out rows before fitting stops")
     masked_share: float = Field(0.1, ge=0, lt=1, description="Share of values hidden from the network while it learns")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a CUDA device where there is one")
+
+
+class BlendedTreesParams(_Frozen):
+    boosters: int = Field(10, ge=1, description="Boosters, each of which sees some of the features")
+    feature_share: float = Field(0.35, gt=0, le=1, description="Share of the features that each of them sees")
+    n_estimators: int = Field(40, ge=1, description="Trees of each")
+    max_depth: int = Field(6, ge=1)
+    learning_rate: float = Field(0.3, gt=0)
+
+
+class FamilyTreesParams(_Frozen):
+    n_estimators: int = Field(50, ge=1, description="Rounds, in each of which every family gets a tree")
+    max_depth: int = Field(6, ge=1)
+    learning_rate: float = Field(0.3, gt=0)
+
+
+class HybridParams(_Frozen):
+    trees: BlendedTreesParams = Field(default_factory=BlendedTreesParams)
+    family: FamilyTreesParams = Field(default_factory=FamilyTreesParams)
+    variance_kept: float = Field(0.95, gt=0, lt=1, description="Share of benign variance that the components hold")
+    novelty_weight: float = Field(1.0, ge=0, description="What surprise of novelty counts beside that of the trees")
+    known_share: float = Field(
+        0.01, gt=0, lt=1, description="An alert that the trees find rarer than this share of benign rows is known"
+    )

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from netwarden.detector_params import (
     AutoencoderParams,
     DecisionTreeParams,
+    HybridParams,
     IsolationForestParams,
     LogisticRegressionParams,
     RandomForestParams,
@@ -42,6 +43,12 @@ class ValidateParams(_Frozen):
     min_rows_per_class: int = Field(20, ge=2, description="Fewest rows of benign and of attack a split may have")
     max_feature_auc: float = Field(
         0.9999, gt=0.5, le=1, description="A single feature that tells attacks better than this is taken for a leak"
+    )
+    warn_feature_auc: float = Field(
+        0.98, gt=0.5, le=1, description="ROC AUC from which a single feature is worth a warning"
+    )
+    max_identifier_auc: float = Field(
+        0.9, gt=0.5, le=1, description="ROC AUC from which identifiers that tell attacks are worth a warning"
     )
 
 
@@ -97,6 +104,7 @@ class Params(_Frozen):
     validate_: ValidateParams = Field(default_factory=ValidateParams, alias="validate")
     transform: TransformParams = Field(default_factory=TransformParams)
     train: TrainParams = Field(default_factory=TrainParams)
+    hybrid: HybridParams = Field(default_factory=HybridParams)
     xgb_classifier: XgbClassifierParams = Field(default_factory=XgbClassifierParams)
     random_forest: RandomForestParams = Field(default_factory=RandomForestParams)
     decision_tree: DecisionTreeParams = Field(default_factory=DecisionTreeParams)

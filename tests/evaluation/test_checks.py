@@ -34,6 +34,10 @@ def test_sound_data_passes_every_check(table, schema):
         "label_conflicts",
         "train_test_overlap",
         "leak_columns",
+        "near_duplicates",
+        "telling_identifiers",
+        "separating_features",
+        "constant_features",
     ]
     require_passed(checks, schema)
 

@@ -13,8 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from netwarden.errors import DataCheckError, SchemaError
+from netwarden.evaluation.leaks import (
+    Found,
+    attack_rows,
+    constant_features,
+    near_duplicates,
+    separating_features,
+    single_auc,
+    telling_identifiers,
+)
 from netwarden.flows.content import row_hashes
-from netwarden.flows.labels import BENIGN
 from netwarden.flows.schema import FAMILY, LABEL, ROW_ID, SOURCE_FILE, SOURCE_LINE, SPLIT, FlowSchema
 from netwarden.flows.table import FlowTable, arrow_type
 from netwarden.settings import ValidateParams
@@ -25,21 +33,28 @@ Marks = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Check:
-    """Outcome of one check: it fails where more is found than the schema's `faults` allow."""
+    """Outcome of one check: it fails where more is found than the schema's `faults` allow.
+
+    `allowed` is None for a sign of a leak that the schema says nothing about: what is found is a warning then.
+    """
 
     name: str
     found: int
-    allowed: int
+    allowed: int | None
     what: str
     rows: tuple[str, ...] = field(default=(), metadata={"meaning": "first rows concerned, as file:line"})
 
     @property
     def passed(self) -> bool:
-        return self.found <= self.allowed
+        return self.allowed is None or self.found <= self.allowed
+
+    @property
+    def warns(self) -> bool:
+        return self.allowed is None and self.found > 0
 
     def as_dict(self) -> dict[str, Any]:
         """For the report."""
-        return {**asdict(self), "rows": list(self.rows), "passed": self.passed}
+        return {**asdict(self), "rows": list(self.rows), "passed": self.passed, "warns": self.warns}
 
 
 def run_checks(table: FlowTable, schema: FlowSchema, params: ValidateParams) -> list[Check]:
@@ -50,6 +65,11 @@ def run_checks(table: FlowTable, schema: FlowSchema, params: ValidateParams) -> 
     absent = _columns(table, schema, params)
     found = [absent] if absent[1] else [check(table, schema, params) for check in _CHECKS]
     checks = [Check(name, count, schema.faults.get(name, 0), what, rows) for name, count, what, rows in found]
+    if not absent[1]:
+        signs = [sign(table, schema, params) for sign in _SIGNS]
+        checks += [
+            Check(name, n, schema.faults.get(name), what, _where(table, marks)) for name, n, what, marks in signs
+        ]
     idle = sorted(set(schema.faults) - {check.name for check in checks})
     if idle and not absent[1]:
         known = ", ".join(check.name for check in checks)
@@ -125,7 +145,7 @@ def _ranges(table: FlowTable, schema: FlowSchema, params: ValidateParams) -> _Fo
 
 
 def _classes(table: FlowTable, schema: FlowSchema, params: ValidateParams) -> _Found:
-    attack = _attack(table)
+    attack = attack_rows(table)
     splits = np.asarray(table.arrow.column(SPLIT).to_pylist(), dtype=object)
     sides = sorted(set(splits)) if schema.split.by_file(splits) else [None]
     short = [
@@ -161,8 +181,8 @@ def _overlap(table: FlowTable, schema: FlowSchema, _params: ValidateParams) -> _
 
 
 def _leaks(table: FlowTable, schema: FlowSchema, params: ValidateParams) -> _Found:
-    attack = _attack(table)
-    told = {column.name: _single_auc(table.arrow.column(column.name), attack) for column in schema.features}
+    attack = attack_rows(table)
+    told = {column.name: single_auc(table.arrow.column(column.name), attack) for column in schema.features}
     leaks = {name: auc for name, auc in told.items() if auc > params.max_feature_auc}
     shown = ", ".join(f"{name} (ROC AUC {auc:.4f})" for name, auc in leaks.items()) or "none"
     advice = "; made from the truth, such a column gets `role: leak` in the schema" if leaks else ""
@@ -181,12 +201,16 @@ _CHECKS: tuple[Callable[[FlowTable, FlowSchema, ValidateParams], _Found], ...] =
 )
 
 
+_SIGNS: tuple[Callable[[FlowTable, FlowSchema, ValidateParams], Found], ...] = (
+    near_duplicates,
+    telling_identifiers,
+    separating_features,
+    constant_features,
+)
+
+
 def _features(table: FlowTable, schema: FlowSchema) -> npt.NDArray[np.uint64]:
     return row_hashes(table.arrow, [column.name for column in schema.features])
-
-
-def _attack(table: FlowTable) -> Marks:
-    return np.asarray(pc.not_equal(table.arrow.column(LABEL), BENIGN).to_numpy(zero_copy_only=False), bool)
 
 
 def _any(table: FlowTable, tests: Sequence[Any]) -> Marks:
@@ -194,18 +218,6 @@ def _any(table: FlowTable, tests: Sequence[Any]) -> Marks:
     for test in tests:
         marks |= pc.fill_null(test, False).to_numpy(zero_copy_only=False)
     return marks
-
-
-def _single_auc(values: Any, attack: Marks) -> float:
-    """ROC AUC of one column, whichever way round; categories are ranked by their share of attacks."""
-    if not attack.any() or attack.all():
-        return 0.5
-    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
-        values = pd.Series(attack).groupby(pd.Series(values.to_pylist()), dropna=False).transform("mean")
-    ranks = pd.Series(values.to_numpy()).fillna(-np.inf).rank().to_numpy()
-    positives = int(attack.sum())
-    auc = (ranks[attack].sum() - positives * (positives + 1) / 2) / (positives * (len(attack) - positives))
-    return float(max(auc, 1 - auc))
 
 
 def _where(table: FlowTable, marks: Marks) -> tuple[str, ...]:
