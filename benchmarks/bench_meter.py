@@ -2,7 +2,11 @@
 
 `make bench-meter`: builds a capture of over 2 M packets and 50 k flows from the given ones (NETWARDEN_PCAPS), streamed
 to a temporary file in time order, then meters it in a process of its own for each figure. CPU-seconds count every
-process that took part; compiling and imports are left out.
+process and thread that took part; compiling and imports are left out. The ways take turns, and the best turn of each
+counts, so that what else the machine does weighs on none of them alone.
+
+nfstream runs as its users run it for statistics: one meter process, `statistical_analysis=True`, the same timeouts,
+and naming protocols, which is its default; once more with that switched off, since we name none.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ from netwarden.capture.pcap import read_capture
 from netwarden.capture.stream import StreamFacts, read_packets
 
 COPIES = 57
+TURNS = 3
 COPY_STEP_S = 20
 CHUNK_FRAMES = 100_000
 SUBJECT = "meter"
@@ -42,6 +47,7 @@ def main() -> None:
     parser.add_argument(
         "--copies", type=int, default=COPIES, help="copies of the given captures, about 36 k packets each"
     )
+    parser.add_argument("--turns", type=int, default=TURNS, help="how often each way is measured; the best one counts")
     parser.add_argument("--only", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--capture", type=Path, help="measure on this capture; with --only, what to read")
     options = parser.parse_args()
@@ -52,7 +58,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         warm = build(Path(folder, "warm.pcap"), given(), 1)
         capture = options.capture or build(Path(folder, "bench.pcap"), given(), options.copies)
-        report({way: in_own_process(way, capture, warm) for way in WAYS}, capture)
+        turns = [{way: in_own_process(way, capture, warm) for way in WAYS} for _ in range(options.turns)]
+        report({way: min((turn[way] for turn in turns), key=lambda facts: facts["cpu_s"]) for way in WAYS}, capture)
 
 
 def report(found: dict[str, dict[str, float]], capture: Path) -> None:
@@ -88,12 +95,14 @@ def measured(way: str, capture: Path) -> dict[str, float]:
 
 
 def cpu_s() -> float:
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def peak_mb() -> float:
-    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
+    """Of this process since its program began (getrusage would count the one that started it), or of its children."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
+    return max(int(status["VmHWM"].split()[0]), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
 
 
 # --- the ways -----------------------------------------------------------------------------------------------
@@ -126,7 +135,7 @@ def everything(capture: Path) -> tuple[int, int]:
 
 
 def nfstream(capture: Path, **options: Any) -> tuple[int, int]:
-    """nfstream with statistics and the same timeouts, else as it comes: it also names each protocol."""
+    """nfstream with statistics and the same timeouts, else as it comes."""
     from nfstream import NFStreamer  # noqa: PLC0415 - loads a C engine that the other ways do without
 
     packets = flows = 0
