@@ -8,6 +8,7 @@ from netwarden.detectors.autoencoder import AutoencoderKind
 from netwarden.detectors.base import DetectorKind
 from netwarden.detectors.boosted_trees import BoostedTreesKind
 from netwarden.detectors.decision_tree import DecisionTreeKind
+from netwarden.detectors.hybrid import HybridKind
 from netwarden.detectors.isolation_forest import IsolationForestKind
 from netwarden.detectors.logistic_regression import LogisticRegressionKind
 from netwarden.detectors.random_forest import RandomForestKind
@@ -17,6 +18,7 @@ from netwarden.errors import ConfigError
 KINDS: dict[str, DetectorKind[Any]] = {
     kind.name: kind
     for kind in (
+        HybridKind(),
         BoostedTreesKind(),
         RandomForestKind(),
         StackingKind(),
