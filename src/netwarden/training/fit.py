@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from netwarden.detectors.base import Detector, FitRows
+from netwarden.detectors.base import Detector, FitRows, Scores
 from netwarden.detectors.bundle import DetectorBundle, TrainingFacts, write_bundle
 from netwarden.detectors.kinds import detector_kind
 from netwarden.detectors.reference import describe_training
@@ -36,42 +37,57 @@ def fit_bundle(
 
     `meter` made the flows, where one of ours did.
     """
+    made = fit_and_calibrate(rows, preprocessor, params)
     fit = rows.part(FIT)
-    detector = fit_detector(fit_rows(fit, preprocessor), params)
-    calibrating = rows.part(CALIBRATION)
-    calibration = fit_calibration(detector.score(calibrating.matrix), calibrating.attack)
-    quiet = rows.part(THRESHOLD)
-    quiet_scores = calibration.apply(detector.score(quiet.matrix[quiet.attack == 0]))
-    threshold = choose_threshold(quiet_scores, _budget(params))
-    fit_scores = calibration.apply(detector.score(fit.matrix))
+    fit_scores = made.calibration.apply(made.detector.score(fit.matrix))
     names, counts = np.unique(rows.parts, return_counts=True)
-    validation = judge(rows.part(VALIDATION), detector, calibration, threshold)
+    validation = judge(rows.part(VALIDATION), made)
     return write_bundle(
         folder,
         schema=schema,
         meter=meter,
         preprocessor=preprocessor,
-        detector=detector,
-        calibration=calibration,
-        threshold=threshold,
-        reference=describe_training(fit.matrix, fit.attack, fit_scores, quiet_scores, preprocessor),
+        detector=made.detector,
+        calibration=made.calibration,
+        threshold=made.threshold,
+        reference=describe_training(fit.matrix, fit.attack, fit_scores, made.quiet_scores, preprocessor),
         training=facts.model_copy(
             update={
                 "seed": params.train.seed,
                 "params": _shaping(params),
                 "rows": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
-                "metrics": flat(measure(validation, frozenset(rows.labels.tolist()), threshold.budget)),
+                "metrics": flat(measure(validation, frozenset(rows.labels.tolist()), made.threshold.budget)),
             }
         ),
     )
 
 
-def judge(rows: TrainingRows, detector: Detector, calibration: Calibration, threshold: Threshold) -> Outcome:
-    """What a detector that is not in a bundle yet makes of some rows."""
-    scores = calibration.apply(detector.score(rows.matrix))
-    alerts = scores >= threshold.value
+@dataclass(frozen=True)
+class Fitted:
+    """A detector that can judge, and is in no bundle yet. `quiet_scores`: of the benign rows the threshold is from."""
+
+    detector: Detector
+    calibration: Calibration
+    threshold: Threshold
+    quiet_scores: Scores
+
+
+def fit_and_calibrate(rows: TrainingRows, preprocessor: Preprocessor, params: Params) -> Fitted:
+    """Detector fitted on the fit rows, calibrated on the calibration rows, its threshold from the threshold rows."""
+    detector = fit_detector(fit_rows(rows.part(FIT), preprocessor), params)
+    calibrating = rows.part(CALIBRATION)
+    calibration = fit_calibration(detector.score(calibrating.matrix), calibrating.attack)
+    quiet = rows.part(THRESHOLD)
+    quiet_scores = calibration.apply(detector.score(quiet.matrix[quiet.attack == 0]))
+    return Fitted(detector, calibration, choose_threshold(quiet_scores, _budget(params)), quiet_scores)
+
+
+def judge(rows: TrainingRows, made: Fitted) -> Outcome:
+    """What a fitted detector makes of some rows."""
+    scores = made.calibration.apply(made.detector.score(rows.matrix))
+    alerts = scores >= made.threshold.value
     predicted = np.full(len(scores), BENIGN, dtype=object)
-    predicted[alerts] = name_alerts(detector, rows.matrix[alerts])
+    predicted[alerts] = name_alerts(made.detector, rows.matrix[alerts])
     return Outcome(rows.labels, rows.families, scores, alerts, predicted.astype(str))
 
 
