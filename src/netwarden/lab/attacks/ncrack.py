@@ -1,10 +1,12 @@
 """Ncrack: passwords guessed at FTP or SSH, with its own pacing of connections.
 
 Options: `service` (ftp, ssh), `users` (the weak account), `tries` (passwords for each user, 40), `tasks` (3),
-`delay_ms` between connections (0), `port`.
+`per_connection` (2 passwords on each), `delay_ms` between connections (0), `port`.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from netwarden.lab.attacks import targets
 from netwarden.lab.play import Part, enter
@@ -25,9 +27,14 @@ def command(part: Part) -> list[str]:
     service = options["service"]
     words = ["ncrack", "-U", targets.listed("users", list(options.get("users", (WEAK,))))]
     words += ["-P", targets.listed("passwords", targets.passwords(part.rng, options.get("tries", 40)))]
-    words += ["-g", f"CL={options.get('tasks', 3)},cd={options.get('delay_ms', 0)}ms,cr=1"]
+    words += ["-g", _pace(options)]
     port = options.get("port", _PORTS[service])
     return words + [f"{service}://{address}:{port}" for address in targets.addresses(part)]
+
+
+def _pace(options: dict[str, Any]) -> str:
+    tasks, delay_ms = options.get("tasks", 3), options.get("delay_ms", 0)
+    return f"CL={tasks},at={options.get('per_connection', 2)},cd={delay_ms}ms,cr=1"
 
 
 if __name__ == "__main__":

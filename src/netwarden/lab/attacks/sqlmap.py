@@ -23,22 +23,9 @@ def main() -> None:
 
 def command(part: Part, address: str) -> list[str]:
     options = part.options
-    words = [
-        "sqlmap",
-        "-u",
-        targets.url(part, address, options.get("path", "/product?id=1")),
-        "--batch",
-        "--random-agent",
-    ]
-    words += [
-        "-p",
-        options.get("parameter", "id"),
-        "--dbms",
-        "sqlite",
-        "--disable-coloring",
-        "--output-dir",
-        str(part.folder),
-    ]
+    url, scratch = targets.url(part, address, options.get("path", "/product?id=1")), str(part.folder)
+    words = ["sqlmap", "-u", url, "-p", options.get("parameter", "id"), "--dbms", "sqlite", "--batch", "--random-agent"]
+    words += ["--disable-coloring", "--output-dir", scratch, "--tmp-dir", scratch]
     words += ["--level", str(options.get("level", 1)), "--risk", str(options.get("risk", 1))]
     words += ["--technique", options.get("technique", "BEU"), "--timeout", "5", "--retries", "0"]
     words += ["--threads", str(options.get("threads", 1)), "--delay", str(options.get("delay_s", 0))]
