@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import secrets
 import shutil
@@ -12,25 +11,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from netwarden.errors import LabError
 from netwarden.lab.network import Network, Space, network, require_host
+from netwarden.lab.processes import READY_S, Process, await_port, require_readable, start_process
 from netwarden.lab.programs import Program, programs, require_tools
 from netwarden.lab.router import Plan, Port, Way
 from netwarden.lab.scenario import Activity, Link, Scenario, Service
 
 FIRST_USER = 40_000
-_READY_S = 20.0
 _ROUTER_READY_S = 0.3
 _GRACE_S = 1.0  # an activity ends by itself; from then on it is told to
 _PATIENCE_S = 3.0  # between SIGTERM and SIGKILL
 _AFTER_S = 0.5  # what is under way may still arrive
-_LISTEN, _UNCONNECTED = "0A", "07"
 Say = Callable[[str], None]
 
 
@@ -73,7 +70,7 @@ def play(scenario: Scenario, folder: Path, say: Say) -> Played:
     require_host()
     found = programs(scenario)
     require_tools(found.values())
-    _require_readable()
+    require_readable(FIRST_USER)
     roles, began_s = roles_of(scenario), time.monotonic()
     spaces = [
         Space(name, str(host.address), tuple(role.user for role in roles if role.host == name))
@@ -90,17 +87,6 @@ def play(scenario: Scenario, folder: Path, say: Say) -> Played:
             stage.clear()
 
 
-def _require_readable() -> None:
-    """Activities run as users without rights, which have to read this program."""
-    probe = _as_user(FIRST_USER, False, sys.executable, "-c", "import netwarden.lab.play")
-    done = subprocess.run(probe, check=False, capture_output=True, text=True, cwd="/")
-    if done.returncode:
-        raise LabError(
-            f"the lab's users cannot run {sys.executable} with this package; are its folders closed to other users? "
-            f"({done.stderr.strip().splitlines()[-1:]})"
-        )
-
-
 def _name_server(scenario: Scenario) -> str:
     servers = [host for host in scenario.hosts.values() if any(service.port == 53 for service in host.services)]
     return str(servers[0].address) if servers else ""
@@ -108,48 +94,20 @@ def _name_server(scenario: Scenario) -> str:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, with everything cleaned up."""
+    """Ctrl-C and SIGTERM end the block, with everything cleaned up; a second one does not end the cleaning."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
 
     def stop(_signal: int, _frame: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = [signal.signal(number, stop) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _as_user(user: int, raw: bool, *command: str) -> list[str]:
-    """The command run as a user without any rights, raw sockets apart; killed when its parent dies."""
-    rights = ("--inh-caps", "-all,+net_raw", "--ambient-caps", "-all,+net_raw") if raw else ()
-    return ["setpriv", "--reuid", str(user), "--regid", str(user), *_groups(), *rights,
-            "--pdeathsig", "KILL", "--", *command]  # fmt: skip
-
-
-@cache
-def _groups() -> tuple[str, ...]:
-    """Groups that may read the folders on the way to this program where others may not, as in many home folders."""
-    ways = [Path(way).resolve() for way in (sys.prefix, sys.base_prefix, __file__)]
-    stats = [folder.stat() for way in ways for folder in (way, *way.parents)]
-    groups = {stat.st_gid for stat in stats if stat.st_gid and stat.st_mode & 0o011 == 0o010}
-    return ("--groups", ",".join(map(str, sorted(groups)))) if groups else ("--clear-groups",)
-
-
-@dataclass
-class _Process:
-    """A running program of the lab."""
-
-    name: str
-    host: str
-    user: int | None
-    folder: Path
-    child: subprocess.Popen[bytes]
-    stopping_s: float = 0.0  # when it got SIGTERM
-
-    def signal(self, number: int) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.child.pid, number)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 @dataclass
@@ -160,8 +118,8 @@ class _Stage:
     network: Network
     programs: dict[str, Program]
     folder: Path
-    running: list[_Process] = field(default_factory=list)
-    ended: list[_Process] = field(default_factory=list)
+    running: list[Process] = field(default_factory=list)
+    ended: list[Process] = field(default_factory=list)
     router: subprocess.Popen[str] | None = None
 
     def play(self, roles: Sequence[Role], say: Say) -> Played:
@@ -172,7 +130,8 @@ class _Stage:
             for service in declared.services
         ]
         for service, process in services:
-            _await_service(service, process)
+            if service.port:
+                await_port(process, service.port)
         zero_ns = time.monotonic_ns() + round(_ROUTER_READY_S * 1e9)
         self._start_router(roles, zero_ns)
         say(f"{len(services)} services listen after {time.monotonic() - began_s:.1f} s; the scenario begins")
@@ -211,33 +170,26 @@ class _Stage:
 
     # --- programs ---------------------------------------------------------------------------------------------
 
-    def _start_service(self, host: str, service: Service) -> tuple[Service, _Process]:
+    def _start_service(self, host: str, service: Service) -> tuple[Service, Process]:
         name = f"service:{service.program}:{service.port}@{host}"
-        folder = self.network.folder / name.replace(":", "-")
-        ends_in_s = self.scenario.length_s + _READY_S
-        process = self._start(name, host, None, service.program, folder, service.options, ends_in_s, service.port)
+        part = {
+            **self._part(name, host, service.options, self.scenario.length_s + READY_S),
+            "folder": str(self.network.folder / name.replace(":", "-")),
+            "port": service.port,
+        }
+        process = start_process(self.network, self.programs[service.program], part, None)
+        self.running.append(process)
         return service, process
 
     def _start_role(self, role: Role, ends_in_s: float) -> None:
-        activity, folder = role.activity, self.network.home(role.user)
-        self._start(role.name, role.host, role.user, activity.program, folder, activity.options, ends_in_s, 0)
-
-    def _start(
-        self,
-        name: str,
-        host: str,
-        user: int | None,
-        program: str,
-        folder: Path,
-        options: dict[str, Any],
-        ends_in_s: float,
-        port: int,
-    ) -> _Process:
-        declared = self.programs[program]
-        folder.mkdir(mode=0o755)
-        if user is not None:
-            os.chown(folder, user, user)
         part = {
+            **self._part(role.name, role.host, role.activity.options, ends_in_s),
+            "folder": str(self.network.home(role.user)),
+        }
+        self.running.append(start_process(self.network, self.programs[role.activity.program], part, role.user))
+
+    def _part(self, name: str, host: str, options: dict[str, Any], ends_in_s: float) -> dict[str, Any]:
+        return {
             "run": self.network.run,
             "name": name,
             "host": host,
@@ -246,25 +198,7 @@ class _Stage:
             "options": options,
             "seed": random.Random(f"{self.scenario.seed} {name}").getrandbits(32),  # noqa: S311 - repeatable
             "ends_at": time.time() + ends_in_s,
-            "folder": str(folder),
-            "port": port,
         }
-        command = [sys.executable, "-m", declared.module, json.dumps(part)]
-        alive = ["setpriv", "--pdeathsig", "KILL", "--"]
-        wrapped = [*alive, *command] if user is None else _as_user(user, declared.raw, *command)
-        with (folder / "program.log").open("wb") as log:
-            child = subprocess.Popen(
-                self.network.inside(host, *wrapped),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                cwd=folder,
-                env=_environment(folder, user),
-            )
-        process = _Process(name, host, user, folder, child)
-        self.running.append(process)
-        return process
 
     def _perform(self, roles: Sequence[Role]) -> None:
         """Start every role on time and end it on time, until the scenario's length is over."""
@@ -284,19 +218,19 @@ class _Stage:
             code = process.child.poll()
             if code is not None:
                 if process.user is None:
-                    raise LabError(f"{process.name} ended with code {code}: {_last_words(process)}")
+                    raise LabError(f"{process.name} ended with code {code}: {process.last_words()}")
                 self._bury(process)
             elif process.user is not None and elapsed_s > ends[process.name] + _GRACE_S:
                 self._end(process, elapsed_s)
 
-    def _end(self, process: _Process, elapsed_s: float) -> None:
+    def _end(self, process: Process, elapsed_s: float) -> None:
         if not process.stopping_s:
             process.stopping_s = elapsed_s
             process.signal(signal.SIGTERM)
         elif elapsed_s > process.stopping_s + _PATIENCE_S:
             process.signal(signal.SIGKILL)
 
-    def _bury(self, process: _Process) -> None:
+    def _bury(self, process: Process) -> None:
         """An activity's process has ended; so does all that it started."""
         self.network.kill(process.host, process.user)
         self.running.remove(process)
@@ -332,7 +266,7 @@ class _Stage:
         logs.mkdir(exist_ok=True)
         reports = {}
         for process in sorted(self.ended, key=lambda process: process.name):
-            reports[process.name] = _last_report(process)
+            reports[process.name] = process.last_report()
             for name in ("program.log", "tool.log", "report.jsonl"):
                 source = process.folder / name
                 if source.exists() and source.stat().st_size:
@@ -381,59 +315,5 @@ def _behalf(scenario: Scenario, roles: Sequence[Role], hosts: dict[str, int]) ->
                 "to": scenario.addresses[rule.to or role.host],
                 "owner": len(hosts) + nth,
                 "from_us": scenario.starts_ns // 1000 + round(activity.from_s * 1e6),
-                "until_us": scenario.starts_ns // 1000 + round((activity.until_s + _READY_S) * 1e6),
+                "until_us": scenario.starts_ns // 1000 + round((activity.until_s + READY_S) * 1e6),
             }
-
-
-def _environment(folder: Path, user: int | None) -> dict[str, str]:
-    name = "root" if user is None else f"lab-{user}"
-    return {
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "HOME": str(folder),
-        "USER": name,
-        "LOGNAME": name,
-        "LANG": "C.UTF-8",
-        "NMAP_PRIVILEGED": "1",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-
-
-def _await_service(service: Service, process: _Process) -> None:
-    """Until the service's port is bound, or it says why not."""
-    if not service.port:
-        return
-    until_s = time.monotonic() + _READY_S
-    while time.monotonic() < until_s:
-        if process.child.poll() is not None:
-            raise LabError(f"{process.name} did not start: {_last_words(process)}")
-        if _listens(process.child.pid, service.port):
-            return
-        time.sleep(0.02)
-    raise LabError(f"{process.name} does not listen after {_READY_S:.0f} s: {_last_words(process)}")
-
-
-def _listens(pid: int, port: int) -> bool:
-    """Whether the network namespace of a process has a TCP or UDP socket waiting at a port."""
-    for table, state in (("tcp", _LISTEN), ("tcp6", _LISTEN), ("udp", _UNCONNECTED), ("udp6", _UNCONNECTED)):
-        with suppress(OSError):
-            for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-                fields = line.split()
-                if fields[3] == state and int(fields[1].rpartition(":")[2], 16) == port:
-                    return True
-    return False
-
-
-def _last_words(process: _Process) -> str:
-    lines = (process.folder / "program.log").read_text(errors="replace").strip().splitlines()
-    return " | ".join(lines[-3:]) or "it said nothing"
-
-
-def _last_report(process: _Process) -> dict[str, Any]:
-    path = process.folder / "report.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    report: dict[str, Any] = json.loads(lines[-1]) if lines else {}
-    code = process.child.returncode
-    if process.user is not None and code not in (0, -signal.SIGTERM):
-        report["failed"] = f"code {code}: {_last_words(process)}"
-    return report
