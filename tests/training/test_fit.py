@@ -82,6 +82,15 @@ def test_editing_xgb_classifier_changes_the_bundle(flows, schema, tmp_path):
     assert len(ids) == 2
 
 
+def test_a_budget_of_alerts_a_day_is_one_of_the_days_flows(flows, schema, tmp_path):
+    train = PARAMS.train.model_copy(update={"alerts_per_day": 20_000})
+    evaluate = PARAMS.evaluate.model_copy(update={"flows_per_day": 200_000})
+    facts = trained(
+        tmp_path / "bundle", flows, schema, PARAMS.model_copy(update={"train": train, "evaluate": evaluate})
+    )
+    assert facts.manifest.threshold.budget == 0.1
+
+
 def test_training_rows_survive_the_way_over_disk(flows, schema, tmp_path):
     parts = assign_parts(flows, schema, PARAMS.transform)
     _, rows = prepare(flows, parts, schema)
