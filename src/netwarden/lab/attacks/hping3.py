@@ -33,9 +33,12 @@ def main() -> None:
 
 
 def command(part: Part, address: str, device: str) -> list[str]:
-    """The command line; with the device named, since hping3 would listen on the first it finds."""
+    """The command line, with the device named, since hping3 would listen on the first it finds.
+
+    The source is named too: of a host's devices hping3 knows the first sixteen, and sends as 127.0.0.1 by any other.
+    """
     options = part.options
-    words = ["hping3", "-n", "-q", "-I", device, *_KINDS[options["kind"]]]
+    words = ["hping3", "-n", "-q", "-a", part.address, "-I", device, *_KINDS[options["kind"]]]
     words += ["-c", str(min(options["count"], _MOST_PACKETS)), "-i", f"u{max(options['interval_us'], _SHORTEST_US)}"]
     words += ["-s", str(part.rng.randint(20_000, 50_000))]
     if options["kind"] != "icmp":
