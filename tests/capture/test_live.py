@@ -53,7 +53,6 @@ def aside_from_time(rows):
     return sorted(json.dumps([row[name] for name in ASIDE_FROM_TIME]) for row in rows)
 
 
-@pytest.mark.timeout(180)
 def test_a_replay_at_50_k_packets_a_second_drops_nothing_and_gives_the_flows_of_an_offline_run(
     cable, replayed, tmp_path
 ):

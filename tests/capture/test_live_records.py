@@ -57,7 +57,6 @@ def send(cable, packets, folder, *words):
 @pytest.mark.parametrize(
     ("ending", "number"), [("parquet", signal.SIGINT), ("parquet", signal.SIGTERM), ("csv", signal.SIGTERM)]
 )
-@pytest.mark.timeout(120)
 def test_a_stop_by_either_signal_flushes_the_open_flows_into_a_whole_file(cable, tmp_path, ending, number):
     out = tmp_path / f"flows.{ending}"
     packets = [Packet(at, source_port=2000 + at % 500, payload=at % 900) for at in range(2000)]
@@ -76,7 +75,6 @@ def test_a_stop_by_either_signal_flushes_the_open_flows_into_a_whole_file(cable,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["flows.parquet", "sent.pcap"]
 
 
-@pytest.mark.timeout(120)
 def test_a_long_flow_is_reported_while_it_lasts_under_one_id_and_its_last_record_holds_all(cable, tmp_path):
     packets = [Packet(at * 150_000, payload=10, flags=ACK | PSH) for at in range(30)]
     with metering(cable, "-", "--interim", "1") as meter:
@@ -112,7 +110,6 @@ def _calls():
     return sorted(packets, key=lambda packet: packet.time_us)
 
 
-@pytest.mark.timeout(120)
 def test_live_flows_have_every_value_of_an_offline_run_over_a_capture_of_the_same_packets(cable, tmp_path):
     """Both taps take the kernel's time of a packet. Flows still open at the end are left out: when the end comes is
     what differs."""
