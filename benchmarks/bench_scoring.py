@@ -64,7 +64,7 @@ def main() -> None:
     """Measure, print and keep the figures."""
     options = _options()
     schema = load_schema("nsl_kdd", ROOT / "schema")
-    labelled = _labelled(schema)
+    labelled = labelled_flows(schema)
     with tempfile.TemporaryDirectory() as scratch:
         bundle = train_bundle(Path(scratch) / "bundle", schema, labelled, params=PARAMS)
         contenders = _contenders(bundle, labelled, options)
@@ -94,7 +94,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _labelled(schema: FlowSchema) -> FlowTable:
+def labelled_flows(schema: FlowSchema) -> FlowTable:
     """Shuffled rows with families: KDDTrain+ or made-up ones."""
     given = os.environ.get("NETWARDEN_DATA")
     if given:

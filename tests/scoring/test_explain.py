@@ -1,12 +1,19 @@
 """Reasons are exact, sorted and in plain words."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from netwarden.detectors.bundle import load_bundle
 from netwarden.errors import SchemaError
 from netwarden.flows.table import FlowTable
 from netwarden.scoring.explain import explain
+from netwarden.scoring.model import load
+from netwarden.scoring.usual import what_is_usual
+from netwarden.settings import Settings
+from tests.fixtures.data import ROOT
 
 
 def test_all_shares_and_the_base_add_up_to_the_score(bundle, flows):
@@ -33,11 +40,12 @@ def test_a_reason_shows_the_value_as_the_flow_has_it(bundle, flows):
 @pytest.mark.parametrize(
     ("feature", "value", "words"),
     [
-        ("src_bytes", 1234567, "src_bytes is 1,234,567 bytes: speaks "),
-        ("duration", None, "duration is missing: "),
-        ("service", "http", "service is http: "),
-        ("service", "quantum", "service is quantum, which training never saw: "),
-        ("same_srv_rate", 0.25, "same_srv_rate is 0.25: "),
+        ("src_bytes", 1234567, r"src_bytes is 1,234,567 bytes; all benign flows of training ≤ [\d,]+: speaks "),
+        ("duration", None, r"duration is missing; so are 0 % of all flows of training: "),
+        ("service", "http", r"service is http; so are [\d.]+ % of benign flows: "),
+        ("service", "quantum", r"service is quantum, which training never saw: "),
+        ("same_srv_rate", 0.5, r"same_srv_rate is 0.5; 90 % of benign flows 0\.\d+ to 0\.\d+: "),
+        ("src_bytes", -1, r"src_bytes is -1 bytes; all benign flows of training ≥ [\d,]+: "),
     ],
 )
 def test_reasons_are_in_plain_words(bundle, flows, nsl_schema, feature, value, words):
@@ -45,7 +53,43 @@ def test_reasons_are_in_plain_words(bundle, flows, nsl_schema, feature, value, w
     types = pa.schema([flows.arrow.schema.field(column.name) for column in nsl_schema.features])
     table = FlowTable(pa.Table.from_pylist([row], types), "nsl_kdd")
     texts = {reason.feature: reason.text for reason in explain(bundle, table, top=41)[0]}
-    assert texts[feature].startswith(words)
+    assert re.match(words, texts[feature]), texts[feature]
+
+
+def test_what_is_usual_is_true_of_the_benign_flows_of_training(bundle, flows):
+    fitted = flows.slice(0, len(flows) * 3 // 5).arrow
+    benign = np.array(fitted.column("src_bytes"))[np.array(fitted.column("family")) == "benign"]
+    at = bundle.preprocessor.names.index("src_bytes")
+    for value in np.quantile(benign, [0.97, 0.994]).tolist():
+        said = re.fullmatch(r"([\d.]+) % of benign flows ≤ ([\d,]+)", what_is_usual(bundle, at, value + 1))
+        assert said and np.mean(benign <= float(said[2].replace(",", ""))) * 100 == pytest.approx(float(said[1]), abs=1)
+
+
+def test_a_bundle_of_format_1_explains_without_knowing_what_is_usual(flows):
+    old = load_bundle(ROOT / "tests" / "data" / "bundle-v1")
+    texts = {reason.feature: reason.text for reason in explain(old, flows.slice(0, 1), top=41)[0]}
+    assert re.fullmatch(r"src_bytes is [\d,]+ bytes: \w+ .*", texts["src_bytes"])
+
+
+def test_the_hybrid_gives_reasons_of_both_kinds_that_add_up_to_its_evidence(hybrid_bundle, flows):
+    part, detector = flows.slice(0, 100), hybrid_bundle.detector
+    matrix = hybrid_bundle.preprocessor.transform(part.arrow)
+    base, evidence = detector.contributions(matrix)[:, :, -1], detector.evidence(matrix)
+    for index, reasons in enumerate(explain(hybrid_bundle, part, top=82)):
+        for place, name in enumerate(("supervised", "novelty")):
+            shares = sum(reason.share for reason in reasons if reason.part == name)
+            assert shares + base[index, place] == pytest.approx(evidence[index, place], rel=1e-4, abs=1e-4)
+        assert {reason.text.rpartition(": ")[2] for reason in reasons if reason.part == "novelty"} <= {
+            "unlike benign flows, beside its other features",
+            "does not matter",
+        }
+
+
+def test_a_model_explains_what_it_scores(bundle_folder, flows, tmp_path):
+    settings = Settings.model_validate({"workspace": ROOT, "home": tmp_path, "datasets": tmp_path})
+    model = load(bundle_folder, settings)
+    row = flows.arrow.select(list(model.bundle.preprocessor.names)).slice(0, 1).to_pylist()[0]
+    assert model.explain([row], top=3) == explain(model.bundle, flows.slice(0, 1), top=3)
 
 
 def test_a_table_of_another_schema_is_refused(bundle, flows):

@@ -1,4 +1,4 @@
-"""Why a flow scored as it did: exact shares of its features, in plain words."""
+"""Why a flow scored as it did: exact shares of its features, in plain words, beside what is usual."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from netwarden.detectors.base import Part
 from netwarden.detectors.bundle import DetectorBundle
 from netwarden.features.preprocessor import FeatureColumn
 from netwarden.flows.table import FlowTable
+from netwarden.scoring.usual import number, what_is_usual
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def explain(bundle: DetectorBundle, table: FlowTable, top: int = 5) -> list[list
     """For each row, the `top` features that moved its score most, the strongest first.
 
     A feature's strength is its portion of all shares in the same part. All shares of a row and part, with the base,
-    add up to the evidence of that part. About 2,000 rows a second: explain alerts, not tables.
+    add up to the evidence of that part. Some hundreds of rows a second: explain alerts, not tables.
     """
     bundle.require_fit(table)
     shares = bundle.detector.contributions(bundle.preprocessor.transform(table.arrow))[:, :, :-1]
@@ -44,20 +45,24 @@ def explain(bundle: DetectorBundle, table: FlowTable, top: int = 5) -> list[list
 
 
 def _reason(bundle: DetectorBundle, shares: npt.NDArray[np.float64], place: int, row: dict[str, Any]) -> Reason:
-    part, at = divmod(place, shares.shape[1])
-    column, share = bundle.preprocessor.columns[at], float(shares[part, at])
+    which, at = divmod(place, shares.shape[1])
+    part, column, share = bundle.detector.parts[which], bundle.preprocessor.columns[at], float(shares[which, at])
     value = row[column.name]
-    words = _words(column, value, share)
-    return Reason(bundle.detector.parts[part], column.name, value, column.unit, share, words)
+    said = "; ".join(filter(None, [_said(column, value), what_is_usual(bundle, at, value)]))
+    return Reason(part, column.name, value, column.unit, share, f"{column.name} {said}: {_effect(part, share)}")
 
 
-def _words(column: FeatureColumn, value: Any, share: float) -> str:
+def _said(column: FeatureColumn, value: Any) -> str:
     if value is None:
-        said = "is missing"
-    elif column.categorical:
-        said = f"is {value}" if value in column.categories else f"is {value}, which training never saw"
-    else:
-        number = f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
-        said = f"is {number} {column.unit}".rstrip()
-    effect = "speaks for an attack" if share > 0 else "speaks against an attack" if share < 0 else "does not matter"
-    return f"{column.name} {said}: {effect}"
+        return "is missing"
+    if column.categorical:
+        return f"is {value}" if value in column.categories else f"is {value}, which training never saw"
+    return f"is {number(value)} {column.unit}".rstrip()
+
+
+def _effect(part: Part, share: float) -> str:
+    if share == 0:
+        return "does not matter"
+    if part == "novelty":
+        return "unlike benign flows, beside its other features" if share > 0 else "like benign flows"
+    return "speaks for an attack" if share > 0 else "speaks against an attack"
