@@ -48,7 +48,7 @@ test: lint types ## Everything CI asks for: style, types, layers, validators and
 ##@ Day to day
 
 .PHONY: setup setup-core data system-packages check fast serve train bench coverage notebook screenshots mlflow
-.PHONY: kernels bench-meter bench-context soak fuzz fuzz-bounds flow-features lab lab-packages
+.PHONY: kernels bench-detection bench-meter bench-context soak fuzz fuzz-bounds flow-features lab lab-packages
 setup: $(DEV) ## Environment for development in .venv (a second when it is up to date)
 
 setup-core: $(CORE) ## Environment for running only
@@ -73,8 +73,12 @@ serve: $(CORE) ## Portal on HOST:PORT, without loading or training first
 train: $(CORE) ## Run the training pipeline: dvc repro, and registration where the store does not know the bundle
 	$(BIN)/python main.py
 
-bench: $(DEV) ## Benchmarks; each prints its figures
-	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+bench: $(DEV) ## Benchmarks but that of detection; each prints its figures
+	@for file in $(filter-out benchmarks/bench_detection.py,$(wildcard benchmarks/bench_*.py)); do echo "== $$file"; $(BIN)/python "$$file"; done
+
+BENCH_ARGS ?=
+bench-detection: $(DEV) ## How well detectors detect, over five seeds; looks at test rows (BENCH_ARGS="--only families --seeds 2")
+	$(BIN)/python benchmarks/bench_detection.py $(BENCH_ARGS)
 
 bench-meter: $(DEV) ## Packets per CPU-second of the flow meter, nfstream and the bare walk (needs NETWARDEN_PCAPS)
 	$(BIN)/python benchmarks/bench_meter.py

@@ -11,6 +11,7 @@ import typer
 
 from netwarden import __version__, logs
 from netwarden.cli_detection import threshold
+from netwarden.cli_experiments import experiments
 from netwarden.cli_lab import lab
 from netwarden.cli_meter import meter
 from netwarden.errors import NetwardenError
@@ -146,6 +147,7 @@ def bundle_verify(folder: Path) -> None:
 
 
 app.command()(threshold)
+app.command()(experiments)
 
 
 @models.command("list")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from netwarden.detectors.bundle import load_bundle
+from netwarden.evaluation.looks import LOOKED_AT, record_look
 from netwarden.evaluation.metrics import measure
 from netwarden.evaluation.plots import class_report, plot_tables
 from netwarden.evaluation.report import importance, most_wrong, outcome_of, subset_rows
@@ -41,7 +43,10 @@ def run(settings: Settings, params: Params) -> str:
         pacsv.write_csv(drawn, plots / "importance.csv")
     write_json(report / "classes.json", class_report(outcome))
     write_json(report / "most_wrong.json", most_wrong(table, outcome, schema, params.evaluate.worst_rows))
-    test = figures["test"]
+    test, training = figures["test"], bundle.manifest.training
+    looked_at = {name: test[name] for name in LOOKED_AT if test[name] is not None}
+    judged = f"bundle {bundle.bundle_id}, budget {budget:g}"
+    record_look(settings.workspace, datetime.now(UTC), training.git_commit, training.dataset, judged, looked_at)
     return f"accuracy {test['accuracy']:.4f}, recall {test['recall']:.4f} on {len(table)} test rows"
 
 

@@ -1,0 +1,254 @@
+"""Protocols carried out: detectors and trivial models fitted over several seeds, and what their figures come to.
+
+A seed draws the inner parts of the training rows anew and seeds every fit. Intervals are bootstrap intervals of the
+mean over seeds: rows and seeds are drawn with replacement, a row with the same weight for every seed that it judges.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from netwarden.errors import DataCheckError
+from netwarden.evaluation.metrics import Outcome, flat, measure
+from netwarden.evaluation.protocols import MIN_HELD_OUT_ROWS, OUT, Protocol, Round
+from netwarden.evaluation.split import TEST
+from netwarden.flows.labels import BENIGN
+from netwarden.flows.schema import FAMILY, LABEL, FlowSchema
+from netwarden.flows.table import FlowTable
+from netwarden.settings import Params
+from netwarden.training.baselines import BASELINES, Judge, fit_judge
+from netwarden.training.rows import prepare
+
+BUDGETS = (0.001, 0.01, 0.05)
+PREVALENCES = (0.001, 0.01, 0.1)
+
+_DRAWS = 400
+_DRAWS_AT_ONCE = 25
+_CONFIDENCE = 0.95
+
+Marks = npt.NDArray[np.bool_]
+Texts = npt.NDArray[np.str_]
+Floats = npt.NDArray[np.float64]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure over seeds. `interval`: where its mean lies with 95 % confidence, None where no bootstrap says."""
+
+    each: tuple[float, ...]
+    interval: tuple[float, float] | None = None
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.each))
+
+    @property
+    def spread(self) -> float:
+        """Largest less smallest over seeds."""
+        return max(self.each) - min(self.each)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Figures of one model on the rows that one round (or one subset of them) holds out, over all seeds.
+
+    Names are those of `measure`, with the budget: `recall@0.01`; those without one hold for every budget.
+    """
+
+    held_out: str
+    model: str
+    rows: int
+    figures: dict[str, Figure]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One model of one seed: the rows it judged (places in the table), which alert by budget, and its figures."""
+
+    rows: npt.NDArray[np.int64]
+    attack: Marks
+    unseen: Marks
+    alerts: dict[float, Marks]
+    figures: dict[str, float]
+
+
+def run_protocol(
+    protocol: Protocol,
+    table: FlowTable,
+    schema: FlowSchema,
+    params: Params,
+    seeds: Sequence[int],
+    models: Sequence[str] = (),
+    say: Say = lambda _: None,
+) -> list[Result]:
+    """Results of each model (default: the detector of `params`, then the baselines) on each round of a protocol."""
+    chosen = tuple(dict.fromkeys(models or (params.train.detector, *BASELINES)))
+    runs: dict[tuple[str, str], list[_Run]] = {}
+    for seed in seeds:
+        seeded = _seeded(params, seed)
+        for division in protocol.divide(table, schema, seeded.transform):
+            for model, run_of in _fit_all(division, table, schema, seeded, chosen):
+                for name, rows in {"": None, **division.subsets}.items():
+                    held_out = " ".join(filter(None, (division.name, name)))
+                    runs.setdefault((held_out, model), []).append(run_of(rows))
+                say(
+                    f"{protocol.name} {division.name} seed {seed}: {model}"
+                )  # no figure of it: looks are recorded whole
+    if not runs:
+        raise DataCheckError(
+            f"{protocol.name} finds nothing to hold out among the training rows of schema {schema.id}: it takes "
+            f"several kinds of attacks with at least {MIN_HELD_OUT_ROWS} rows each"
+        )
+    return [_result(held_out, model, each) for (held_out, model), each in runs.items()]
+
+
+def expected_precision(recall: float, false_positive_rate: float, prevalence: float) -> float | None:
+    """Share of attacks among alerts where so many of all flows are attacks; None where nothing alerts."""
+    hits, misses = recall * prevalence, false_positive_rate * (1 - prevalence)
+    return hits / (hits + misses) if hits + misses else None
+
+
+def alerts_per_day(recall: float, false_positive_rate: float, prevalence: float, benign_flows: float) -> float:
+    """Alerts on a day of so many benign flows, and of attacks in proportion."""
+    return benign_flows * (false_positive_rate + recall * prevalence / (1 - prevalence))
+
+
+# --- one seed ---------------------------------------------------------------------------------------------------
+
+
+def _seeded(params: Params, seed: int) -> Params:
+    return params.model_copy(
+        update={
+            "transform": params.transform.model_copy(update={"seed": seed}),
+            "train": params.train.model_copy(update={"seed": seed}),
+        }
+    )
+
+
+def _fit_all(
+    division: Round, table: FlowTable, schema: FlowSchema, params: Params, models: Sequence[str]
+) -> Iterator[tuple[str, Callable[[Marks | None], _Run]]]:
+    """Per model, what makes its run on the rows that judge, or on those of them that are marked."""
+    kept = division.parts != OUT
+    parts = division.parts[kept]
+    among = replace(table, arrow=table.arrow.filter(kept))
+    preprocessor, training = prepare(among, parts, schema, params.transform.features)
+    tests = among.arrow.filter(parts == TEST)
+    matrix = preprocessor.transform(tests)
+    labels, families = (np.asarray(tests.column(name).to_pylist(), dtype=str) for name in (LABEL, FAMILY))
+    places = np.flatnonzero(kept)[parts == TEST]
+    seen = frozenset(training.labels.tolist())
+    for model in models:
+        started = time.perf_counter()
+        judge = fit_judge(model, training, preprocessor, params, BUDGETS)
+        fit_s = time.perf_counter() - started
+        outcomes = _outcomes(judge, matrix, labels, families)
+
+        def run_of(marked: Marks | None, outcomes: dict[float, Outcome] = outcomes, fit_s: float = fit_s) -> _Run:
+            here = np.ones(len(places), np.bool_) if marked is None else marked[places]
+            picked = {budget: outcome.where(here) for budget, outcome in outcomes.items()}
+            return _run(places[here], picked, seen, params.evaluate.flows_per_day, fit_s)
+
+        yield model, run_of
+
+
+def _outcomes(judge: Judge, matrix: npt.NDArray[np.float32], labels: Texts, families: Texts) -> dict[float, Outcome]:
+    """By budget; rows are named once, at the lowest threshold."""
+    scores = judge.score(matrix)
+    suspects = scores >= min(judge.thresholds.values())
+    names = np.full(len(scores), BENIGN, dtype=object)
+    names[suspects] = judge.name(matrix[suspects])
+    outcomes = {}
+    for budget, threshold in judge.thresholds.items():
+        alerts = scores >= threshold
+        outcomes[budget] = Outcome(labels, families, scores, alerts, np.where(alerts, names, BENIGN).astype(str))
+    return outcomes
+
+
+def _run(
+    rows: npt.NDArray[np.int64], outcomes: Mapping[float, Outcome], seen: frozenset[str], per_day: int, fit_s: float
+) -> _Run:
+    figures = {"fit_s": fit_s}
+    for budget, outcome in outcomes.items():
+        found = flat(measure(outcome, seen, budget, per_day)) | _in_service(outcome, per_day)
+        figures |= {f"{name}@{budget:g}": value for name, value in found.items()}
+    first = next(iter(outcomes.values()))
+    unseen = first.attack & ~np.isin(first.labels, list(seen))
+    return _Run(rows, first.attack, unseen, {budget: each.alerts for budget, each in outcomes.items()}, figures)
+
+
+def _in_service(outcome: Outcome, per_day: int) -> dict[str, float]:
+    """What recall and false positive rate come to where attacks are as rare as they are."""
+    attack = outcome.attack
+    if attack.all() or not attack.any():
+        return {}
+    recall, rate = float(outcome.alerts[attack].mean()), float(outcome.alerts[~attack].mean())
+    figures = {}
+    for prevalence in PREVALENCES:
+        precision = expected_precision(recall, rate, prevalence)
+        if precision is not None:
+            figures[f"precision_at_{prevalence:g}"] = precision
+        figures[f"alerts_per_day_at_{prevalence:g}"] = alerts_per_day(recall, rate, prevalence, per_day)
+    return figures
+
+
+# --- over seeds -------------------------------------------------------------------------------------------------
+
+
+def _result(held_out: str, model: str, runs: Sequence[_Run]) -> Result:
+    common = [name for name in runs[0].figures if all(name in run.figures for run in runs)]
+    intervals = _intervals(runs)
+    figures = {name: Figure(tuple(run.figures[name] for run in runs), intervals.get(name)) for name in common}
+    return Result(held_out, model, len(runs[0].rows), figures)
+
+
+def _intervals(runs: Sequence[_Run]) -> dict[str, tuple[float, float]]:
+    """Bootstrap interval of each rate that rows decide one by one."""
+    rng = np.random.default_rng(0)
+    names = _rates(runs[0], np.ones((1, len(runs[0].rows))))
+    drawn: dict[str, list[Floats]] = {name: [] for name in names}
+    table_rows = 1 + max(int(run.rows.max()) for run in runs)
+    for _ in range(_DRAWS // _DRAWS_AT_ONCE):
+        weights = rng.poisson(1.0, (_DRAWS_AT_ONCE, table_rows)).astype(np.float32)
+        rates = [_rates(run, weights[:, run.rows]) for run in runs]
+        seeds = rng.integers(len(runs), size=(len(runs), _DRAWS_AT_ONCE))
+        for name in names:
+            by_seed = np.array([each[name] for each in rates])
+            drawn[name].append(np.take_along_axis(by_seed, seeds, axis=0).mean(axis=0))
+    tail = (1 - _CONFIDENCE) / 2
+    found = {name: np.concatenate(values) for name, values in drawn.items()}
+    return {
+        name: (float(np.quantile(values, tail)), float(np.quantile(values, 1 - tail)))
+        for name, values in found.items()
+        if np.isfinite(values).all()
+    }
+
+
+def _rates(run: _Run, weights: npt.NDArray[np.floating]) -> dict[str, Floats]:
+    """Rates per draw of rows; not a number where a draw has none of the rows that a rate is about."""
+    rates = {}
+    for budget, alerts in run.alerts.items():
+        for name, about, right in (
+            ("accuracy", np.ones(len(alerts), np.bool_), alerts == run.attack),
+            ("recall", run.attack, alerts),
+            ("false_positive_rate", ~run.attack, alerts),
+            ("recall_seen_attacks", run.attack & ~run.unseen, alerts),
+            ("recall_unseen_attacks", run.unseen, alerts),
+        ):
+            if about.any():
+                whole = weights @ about.astype(np.float32)
+                with np.errstate(invalid="ignore"):
+                    rates[f"{name}@{budget:g}"] = np.asarray((weights @ (about & right).astype(np.float32)) / whole)
+        hits, misses, false = (
+            weights @ marks.astype(np.float32)
+            for marks in (run.attack & alerts, run.attack & ~alerts, ~run.attack & alerts)
+        )
+        with np.errstate(invalid="ignore"):
+            rates[f"f1@{budget:g}"] = np.asarray(2 * hits / (2 * hits + misses + false))
+    return rates
