@@ -1,0 +1,64 @@
+"""`netwarden experiments` on a slice of NSL-KDD, from the store to the table, and the line it leaves."""
+
+import gzip
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from netwarden.cli import app
+from netwarden.errors import NotFoundError
+from netwarden.evaluation.looks import PAGE
+from netwarden.settings import load_settings
+from netwarden.sources.etl import run_etl
+from netwarden.training.judging import judge_dataset
+from tests.fixtures.data import ROOT
+
+STEP = 60  # every 60th row: 2,100 training rows
+
+
+@pytest.fixture(scope="module")
+def workspace(nsl_kdd, tmp_path_factory):
+    """A workspace with a slice in its store, and a folder `.git`: enough for looks."""
+    folder = tmp_path_factory.mktemp("workspace")
+    shutil.copytree(ROOT / "schema", folder / "schema")
+    for name in ("dvc.yaml", "params.json"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / ".git").mkdir()
+    slices = folder / "slices"
+    slices.mkdir()
+    for name in ("KDDTrain+.txt", "KDDTest+.txt"):
+        with gzip.open(nsl_kdd / f"{name}.gz", "rt") as file:
+            (slices / name).write_text("".join(line for row, line in enumerate(file) if row % STEP == 0))
+    run_etl(load_settings({}, start=folder), [slices], dataset="nsl_kdd", schema="nsl_kdd")
+    return folder
+
+
+def experiments(workspace, *arguments: str) -> str:
+    environment = {"NETWARDEN_WORKSPACE": str(workspace), "NETWARDEN_HOME": "", "MONGODB_URI": "", "URI": ""}
+    said = CliRunner().invoke(app, ["experiments", *arguments], env=environment)
+    assert said.exit_code == 0, said.output
+    return said.stdout
+
+
+def test_the_official_split_is_one_table_with_both_test_sets_and_its_look_is_kept(workspace):
+    told = experiments(workspace, "official", "--detector", "decision_tree", "--seeds", "1", "--budget", "0.05")
+    rows = [line.split(" | ")[:2] for line in told.splitlines() if line.startswith("| ")][2:]
+    models = ["decision_tree", "majority", "best feature", "logistic_regression"]
+    assert {(held_out.strip("| "), model) for held_out, model in rows} == {
+        (held_out, model) for held_out in ("-", "kddtest_21") for model in models
+    }
+    lines = (workspace / PAGE).read_text().splitlines()
+    assert "| nsl_kdd | experiments official: decision_tree, 1 seeds, budget 0.01 | accuracy 0." in lines[-1]
+
+
+def test_families_are_left_out_without_a_look_at_the_test_set(workspace):
+    before = (workspace / PAGE).read_text() if (workspace / PAGE).exists() else ""
+    told = experiments(workspace, "leave-family-out", "--detector", "decision_tree", "--seeds", "1")
+    assert "| dos | decision_tree |" in told and "| probe | majority |" in told
+    assert ((workspace / PAGE).read_text() if (workspace / PAGE).exists() else "") == before
+
+
+def test_a_dataset_that_was_never_loaded_is_named(workspace):
+    with pytest.raises(NotFoundError, match=r"ETL\.py --dataset lab"):
+        judge_dataset(load_settings({}, start=workspace), "official", "lab", "decision_tree", 1)
