@@ -7,6 +7,7 @@ those, `paths` (searches), `tls`.
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 
 from netwarden.lab.attacks import targets
@@ -40,16 +41,23 @@ async def _connect(part: Part, address: str, tls: ssl.SSLContext | None) -> int:
     answered, port = 0, part.options.get("port", 443 if tls else 80)
     try:
         reader, writer = await asyncio.wait_for(asyncio.open_connection(address, port, ssl=tls), _PATIENCE_S)
-        for _ in range(part.rng.randint(*part.options.get("requests", (1, 3)))):
-            path = part.rng.choice(part.options.get("paths", _PATHS)).format(n=part.rng.randint(1, 10**6))
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\nX-Id: {part.rng.random()}\r\n\r\n".encode())
-            await asyncio.wait_for(reader.read(65_536), _PATIENCE_S)
-            answered += 1
-            await asyncio.sleep(min(part.rng.uniform(*part.options.get("gap_s", (0.0, 0.2))), part.remaining()))
+        async with asyncio.timeout(_PATIENCE_S * 2):
+            for _ in range(part.rng.randint(*part.options.get("requests", (1, 3)))):
+                path = part.rng.choice(part.options.get("paths", _PATHS)).format(n=part.rng.randint(1, 10**6))
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\nX-Id: {part.rng.random()}\r\n\r\n".encode())
+                await _read_answer(reader)
+                answered += 1
+                await asyncio.sleep(min(part.rng.uniform(*part.options.get("gap_s", (0.0, 0.2))), part.remaining()))
         writer.close()
-    except (OSError, TimeoutError):
+    except (OSError, EOFError, TimeoutError):
         pass  # a server that gives up is what a flood is for
     return answered
+
+
+async def _read_answer(reader: asyncio.StreamReader) -> None:
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    if length := re.search(rb"content-length: *(\d+)", head):
+        await reader.readexactly(int(length[1]))
 
 
 if __name__ == "__main__":
