@@ -8,7 +8,7 @@ from netwarden.errors import DataCheckError
 from netwarden.evaluation.protocols import protocol_of
 from netwarden.flows.schema import Subset
 from netwarden.settings import Params, ResampleParams, TrainParams, TransformParams
-from netwarden.training.baselines import BASELINES
+from netwarden.training.baselines import BASELINES, thresholds_of
 from netwarden.training.experiment_table import experiment_table
 from netwarden.training.experiments import BUDGETS, alerts_per_day, expected_precision, run_protocol
 from tests.fixtures.toy import make_schema, make_table, with_column
@@ -72,6 +72,11 @@ def test_the_majority_never_alerts_and_the_best_feature_is_found(results):
     assert found["majority"]["recall@0.05"].mean == found["majority"]["false_positive_rate@0.05"].mean == 0
     assert "precision_at_0.01@0.05" not in found["majority"]
     assert found["best feature"]["roc_auc@0.05"].mean > 0.9
+
+
+def test_a_budget_that_no_threshold_keeps_means_no_alert():
+    assert thresholds_of(np.ones(100), (0.01,))[0.01] > 1
+    assert thresholds_of(np.append(np.ones(1), np.zeros(99)), (0.01,))[0.01] < 1
 
 
 def test_the_same_seeds_give_the_same_figures(flows, results):

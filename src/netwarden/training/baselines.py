@@ -12,6 +12,7 @@ import numpy.typing as npt
 from netwarden.detectors.base import Matrix, Scores
 from netwarden.detectors.threshold import choose_threshold
 from netwarden.detectors.verdicts import name_alerts
+from netwarden.errors import TrainingError
 from netwarden.evaluation.split import FIT, THRESHOLD
 from netwarden.features.preprocessor import Preprocessor
 from netwarden.flows.truth import ATTACK
@@ -24,6 +25,7 @@ BASELINES = (MAJORITY, BEST_FEATURE, LINE)
 
 _LEAVES, _LEAST_ROWS = 64, 20
 _TRIAL_ROWS = 20_000  # that features are compared on
+_OUT_OF_REACH = 2.0  # scores end at 1
 _BELOW_ONE = 0.999  # a leaf of attacks alone scores this: the threshold lies between scores
 
 
@@ -34,7 +36,6 @@ class Judge:
     score: Callable[[Matrix], Scores]
     name: Callable[[Matrix], npt.NDArray[np.str_]]
     thresholds: dict[float, float]
-    note: str = ""
 
 
 def fit_judge(
@@ -44,14 +45,14 @@ def fit_judge(
     if model == MAJORITY:
         return _majority(rows, budgets)
     if model == BEST_FEATURE:
-        return _best_feature(rows, preprocessor, params.train.seed, budgets)
+        return _best_feature(rows, params.train.seed, budgets)
     train = params.train.model_copy(update={"detector": model})
     made = fit_and_calibrate(rows, preprocessor, params.model_copy(update={"train": train}))
 
     def score(matrix: Matrix) -> Scores:
         return made.calibration.apply(made.detector.score(matrix))
 
-    return Judge(score, lambda alerts: name_alerts(made.detector, alerts), _bought(made.quiet_scores, budgets))
+    return Judge(score, lambda alerts: name_alerts(made.detector, alerts), thresholds_of(made.quiet_scores, budgets))
 
 
 def _majority(rows: TrainingRows, budgets: Sequence[float]) -> Judge:
@@ -60,7 +61,7 @@ def _majority(rows: TrainingRows, budgets: Sequence[float]) -> Judge:
     return Judge(lambda matrix: np.zeros(len(matrix)), _nameless, dict.fromkeys(budgets, 0.0 if attacks else 1.0))
 
 
-def _best_feature(rows: TrainingRows, preprocessor: Preprocessor, seed: int, budgets: Sequence[float]) -> Judge:
+def _best_feature(rows: TrainingRows, seed: int, budgets: Sequence[float]) -> Judge:
     """A small tree of the one feature whose tree ranks the rows to fit on best."""
     from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - only where experiments run
 
@@ -78,8 +79,8 @@ def _best_feature(rows: TrainingRows, preprocessor: Preprocessor, seed: int, bud
         return np.asarray(_BELOW_ONE * tree.predict_proba(matrix[:, best, None])[:, 1], np.float64)
 
     quiet = rows.part(THRESHOLD)
-    thresholds = _bought(score(quiet.matrix[quiet.attack == 0]), budgets)
-    return Judge(score, _nameless, thresholds, preprocessor.names[best])
+    thresholds = thresholds_of(score(quiet.matrix[quiet.attack == 0]), budgets)
+    return Judge(score, _nameless, thresholds)
 
 
 def _tree(column: npt.NDArray[np.float32], attack: npt.NDArray[np.int8]) -> Any:
@@ -89,8 +90,15 @@ def _tree(column: npt.NDArray[np.float32], attack: npt.NDArray[np.int8]) -> Any:
     return tree.fit(column[:, None], attack)
 
 
-def _bought(quiet_scores: Scores, budgets: Sequence[float]) -> dict[float, float]:
-    return {budget: choose_threshold(quiet_scores, budget).value for budget in budgets}
+def thresholds_of(quiet_scores: Scores, budgets: Sequence[float]) -> dict[float, float]:
+    """Threshold of each budget; one that nothing reaches where too many benign rows have the highest score there is."""
+    thresholds = {}
+    for budget in budgets:
+        try:
+            thresholds[budget] = choose_threshold(quiet_scores, budget).value
+        except TrainingError:
+            thresholds[budget] = _OUT_OF_REACH
+    return thresholds
 
 
 def _nameless(alerts: Matrix) -> npt.NDArray[np.str_]:

@@ -97,9 +97,8 @@ def run_protocol(
                 for name, rows in {"": None, **division.subsets}.items():
                     held_out = " ".join(filter(None, (division.name, name)))
                     runs.setdefault((held_out, model), []).append(run_of(rows))
-                say(
-                    f"{protocol.name} {division.name} seed {seed}: {model}"
-                )  # no figure of it: looks are recorded whole
+                # Without a figure: whoever stops a run half-way has not looked.
+                say(f"{protocol.name} {division.name} seed {seed}: {model}")
     if not runs:
         raise DataCheckError(
             f"{protocol.name} finds nothing to hold out among the training rows of schema {schema.id}: it takes "
