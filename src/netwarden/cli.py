@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netwarden import __version__, logs
-from netwarden.cli_detection import threshold
+from netwarden.cli_detection import calibrate, drift, threshold
 from netwarden.cli_experiments import experiments
 from netwarden.cli_lab import lab
 from netwarden.cli_meter import meter
@@ -147,6 +147,8 @@ def bundle_verify(folder: Path) -> None:
 
 
 app.command()(threshold)
+app.command()(calibrate)
+app.command()(drift)
 app.command()(experiments)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,3 +33,49 @@ def threshold(
         return
     entry = set_budget(settings, budget, who=getpass.getuser(), bundle=bundle)
     print(budget_table(settings, entry.bundle_id, flows_per_day))
+
+
+def drift(
+    flows: Annotated[Path, typer.Argument(help="File of flows, or a capture")],
+    bundle: Annotated[str, typer.Option(help="Bundle id or unique start of it; default: champion")] = "champion",
+    against: Annotated[str, typer.Option(help="`all` flows of training, or the `benign` ones among them")] = "all",
+    top: Annotated[int, typer.Option(help="Features to show")] = 15,
+) -> None:
+    """Show how far flows have moved from those a bundle was trained on, the worst feature first (PSI)."""
+    from netwarden.evaluation.drift import describe_drift, measure_drift
+    from netwarden.scoring.model import load
+    from netwarden.scoring.sample import read_sample
+
+    if against not in ("all", "benign"):
+        raise typer.BadParameter(f"--against is `all` or `benign`, not {against!r}")
+    settings = load_settings()
+    logs.configure(settings.log_level, settings.log_format)
+    model = load(bundle, settings)
+    sample = read_sample(model, flows)
+    print(f"{sample} against bundle {model.bundle.bundle_id}, {against} flows of its reference")
+    print(describe_drift(measure_drift(model.bundle, sample.table, "benign" if against == "benign" else "all"), top))
+
+
+def calibrate(
+    flows: Annotated[Path, typer.Argument(help="Flows of your network, or a capture, with hardly any attacks")],
+    bundle: Annotated[str, typer.Option(help="Bundle id or unique start of it; default: champion")] = "champion",
+    budget: Annotated[
+        float | None, typer.Option(help="Share of benign flows that may alert; default: as it is")
+    ] = None,
+    flows_per_day: Annotated[float, typer.Option(help="Flows a day of this network")] = 1_000_000,
+    set_aside: Annotated[Path | None, typer.Option(help="CSV to list in full what was taken for attacks")] = None,
+    most_aside: Annotated[
+        float, typer.Option(help="Largest share of the flows to take for attacks; 0: none is")
+    ] = 0.02,
+) -> None:
+    """Fit a bundle's threshold and sense of the usual to your own network, as a new bundle; the trees stay."""
+    from netwarden.scoring.calibrate import calibrate_bundle, write_set_aside
+
+    settings = load_settings()
+    logs.configure(settings.log_level, settings.log_format)
+    who = getpass.getuser()
+    done = calibrate_bundle(settings, flows, who, bundle=bundle, budget=budget, most_aside=most_aside)
+    print(done.describe(flows_per_day))
+    if set_aside is not None:
+        write_set_aside(done, set_aside)
+        print(f"all {len(done.set_aside):,} rows set aside are in {set_aside}")

@@ -29,7 +29,7 @@ class Calibration(_Frozen):
 
     def apply(self, raw: Scores) -> Scores:
         """Scores in [0, 1] in which 0.8 means: 8 of 10 such rows were attacks among the calibration rows."""
-        return _expit(self.slope * _log_odds(raw) + self.intercept)
+        return _expit(self.slope * log_odds(raw) + self.intercept)
 
 
 def fit_calibration(raw: Scores, labels: npt.NDArray[np.int8]) -> Calibration:
@@ -43,7 +43,7 @@ def fit_calibration(raw: Scores, labels: npt.NDArray[np.int8]) -> Calibration:
     if not attacks or not benign:
         raise TrainingError(f"calibration needs benign and attack rows; it was given {benign} and {attacks}")
     targets = np.where(labels == 1, (attacks + 1) / (attacks + 2), 1 / (benign + 2))
-    slope, intercept = _fit_line(_log_odds(raw), targets)
+    slope, intercept = _fit_line(log_odds(raw), targets)
     if not slope > 0:
         raise TrainingError(
             f"attacks score no higher than benign rows on {len(labels)} held-out rows: the detector has learned "
@@ -166,7 +166,8 @@ def _fit_line(x: Scores, targets: Scores) -> tuple[float, float]:
     return float(slope), float(intercept)
 
 
-def _log_odds(raw: Scores) -> Scores:
+def log_odds(raw: Scores) -> Scores:
+    """Logarithm of p / (1 - p), finite also for raw scores of 0 and 1."""
     bounded = np.clip(raw, _LEAST, _MOST)
     odds: Scores = np.log(bounded / (1.0 - bounded))
     return odds
