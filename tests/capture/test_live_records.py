@@ -114,7 +114,16 @@ def test_live_flows_have_every_value_of_an_offline_run_over_a_capture_of_the_sam
     """Both taps take the kernel's time of a packet. Flows still open at the end are left out: when the end comes is
     what differs."""
     out, taken = tmp_path / "live.parquet", tmp_path / "taken.pcap"
-    listen = ["tcpdump", "-i", cable.receiver_interface, "--time-stamp-precision=nano", "-U", "-w", str(taken)]
+    listen = [
+        "tcpdump",
+        "-i",
+        cable.receiver_interface,
+        "--time-stamp-precision=nano",
+        "--immediate-mode",
+        "-U",
+        "-w",
+        str(taken),
+    ]
     with metering(cable, out, "--idle-timeout", "1") as meter:
         wait_for_tap(cable)
         with running(*cable.at_receiver(*listen)) as tcpdump:

@@ -98,10 +98,10 @@ def meter_live(  # noqa: PLR0913 - each by name
     """
     run = _Run(settings, sensor, MeterReport() if report is None else report, payload_first, inner)
     decoder = Decoder(inner=inner, original=run.original, watch=run.watch)
-    facts, handed_out_s = LiveFacts(), time.monotonic()
+    facts, handed_out_s, asked_ns = LiveFacts(), time.monotonic(), time.time_ns()
     for frames in live_frames(interface, stop, facts):
         if frames is None:
-            yield from run.tables(run.meter.advance(time.time_ns() - _IN_FLIGHT_NS))
+            yield from run.tables(run.meter.advance(asked_ns - _IN_FLIGHT_NS))
         else:
             packets = decoder(frames)
             yield from run.tables(run.meter.feed(packets))
@@ -113,6 +113,7 @@ def meter_live(  # noqa: PLR0913 - each by name
             yield from run.tables(run.meter.ended())
             handed_out_s = time.monotonic()
         run.report.stream.frames, run.report.dropped = facts.frames, facts.dropped
+        asked_ns = time.time_ns()  # before the kernel is asked: a busy machine may take its time to tell us
         if progress is not None:
             progress(run.report)
     yield from run.tables(run.meter.flush())
