@@ -27,8 +27,7 @@ from netwarden.training.rows import prepare
 BUDGETS = (0.001, 0.01, 0.05)
 PREVALENCES = (0.001, 0.01, 0.1)
 
-_DRAWS = 400
-_DRAWS_AT_ONCE = 25
+_DRAWS = 1000
 _CONFIDENCE = 0.95
 
 Marks = npt.NDArray[np.bool_]
@@ -69,12 +68,13 @@ class Result:
 
 @dataclass(frozen=True)
 class _Run:
-    """One model of one seed: the rows it judged (places in the table), which alert by budget, and its figures."""
+    """One model of one seed: the rows it judged (places in the table), what is true and said of each, and its figures.
+
+    `marks`: per row whether it is an attack, one that training had not, and whether it alerts at each of BUDGETS.
+    """
 
     rows: npt.NDArray[np.int64]
-    attack: Marks
-    unseen: Marks
-    alerts: dict[float, Marks]
+    marks: Marks
     figures: dict[str, float]
 
 
@@ -179,7 +179,8 @@ def _run(
         figures |= {f"{name}@{budget:g}": value for name, value in found.items()}
     first = next(iter(outcomes.values()))
     unseen = first.attack & ~np.isin(first.labels, list(seen))
-    return _Run(rows, first.attack, unseen, {budget: each.alerts for budget, each in outcomes.items()}, figures)
+    alerts = [outcomes[budget].alerts for budget in BUDGETS]
+    return _Run(rows, np.column_stack([first.attack, unseen, *alerts]), figures)
 
 
 def _in_service(outcome: Outcome, per_day: int) -> dict[str, float]:
@@ -210,44 +211,50 @@ def _result(held_out: str, model: str, runs: Sequence[_Run]) -> Result:
 def _intervals(runs: Sequence[_Run]) -> dict[str, tuple[float, float]]:
     """Bootstrap interval of each rate that rows decide one by one."""
     rng = np.random.default_rng(0)
-    names = _rates(runs[0], np.ones((1, len(runs[0].rows))))
-    drawn: dict[str, list[Floats]] = {name: [] for name in names}
-    table_rows = 1 + max(int(run.rows.max()) for run in runs)
-    for _ in range(_DRAWS // _DRAWS_AT_ONCE):
-        weights = rng.poisson(1.0, (_DRAWS_AT_ONCE, table_rows)).astype(np.float32)
-        rates = [_rates(run, weights[:, run.rows]) for run in runs]
-        seeds = rng.integers(len(runs), size=(len(runs), _DRAWS_AT_ONCE))
-        for name in names:
-            by_seed = np.array([each[name] for each in rates])
-            drawn[name].append(np.take_along_axis(by_seed, seeds, axis=0).mean(axis=0))
+    kinds, counts = _kinds_of_rows(runs)
+    weights = rng.poisson(counts, (_DRAWS, len(counts))).astype(np.float64)
+    seeds = rng.integers(len(runs), size=(len(runs), _DRAWS))
+    rates = [_rates(kinds[:, at], weights) for at in range(len(runs))]
     tail = (1 - _CONFIDENCE) / 2
-    found = {name: np.concatenate(values) for name, values in drawn.items()}
-    return {
-        name: (float(np.quantile(values, tail)), float(np.quantile(values, 1 - tail)))
-        for name, values in found.items()
-        if np.isfinite(values).all()
-    }
+    found = {}
+    for name in rates[0]:
+        means = np.take_along_axis(np.array([each[name] for each in rates]), seeds, axis=0).mean(axis=0)
+        if np.isfinite(means).all():
+            found[name] = (float(np.quantile(means, tail)), float(np.quantile(means, 1 - tail)))
+    return found
 
 
-def _rates(run: _Run, weights: npt.NDArray[np.floating]) -> dict[str, Floats]:
+def _kinds_of_rows(runs: Sequence[_Run]) -> tuple[Marks, npt.NDArray[np.int64]]:
+    """Rows of equal marks in every run as one, (kinds, runs, 1 + marks), and how many rows each stands for.
+
+    The first mark says whether the run judged the row. Rows of one kind change no rate when they change places, and
+    their weights add up to a Poisson number as well: drawing kinds is drawing rows.
+    """
+    rows = np.unique(np.concatenate([run.rows for run in runs]))
+    marks = np.zeros((len(rows), len(runs), 1 + runs[0].marks.shape[1]), np.bool_)
+    for at, run in enumerate(runs):
+        places = np.searchsorted(rows, run.rows)
+        marks[places, at, 0] = True
+        marks[places, at, 1:] = run.marks
+    packed = np.packbits(marks.reshape(len(rows), -1), axis=1)
+    _, first, counts = np.unique(packed, axis=0, return_index=True, return_counts=True)
+    return marks[first], np.asarray(counts, np.int64)
+
+
+def _rates(marks: Marks, weights: Floats) -> dict[str, Floats]:
     """Rates per draw of rows; not a number where a draw has none of the rows that a rate is about."""
+    judged, attack, unseen = marks[:, :3].T
     rates = {}
-    for budget, alerts in run.alerts.items():
-        for name, about, right in (
-            ("accuracy", np.ones(len(alerts), np.bool_), alerts == run.attack),
-            ("recall", run.attack, alerts),
-            ("false_positive_rate", ~run.attack, alerts),
-            ("recall_seen_attacks", run.attack & ~run.unseen, alerts),
-            ("recall_unseen_attacks", run.unseen, alerts),
-        ):
-            if about.any():
-                whole = weights @ about.astype(np.float32)
-                with np.errstate(invalid="ignore"):
-                    rates[f"{name}@{budget:g}"] = np.asarray((weights @ (about & right).astype(np.float32)) / whole)
-        hits, misses, false = (
-            weights @ marks.astype(np.float32)
-            for marks in (run.attack & alerts, run.attack & ~alerts, ~run.attack & alerts)
-        )
+    for at, budget in enumerate(BUDGETS):
+        alerts = marks[:, 3 + at]
+        wrong = judged & ~attack & alerts
+        hits, missed, false = (weights @ each for each in (attack & alerts, attack & ~alerts, wrong))
+        seen = attack & ~unseen
         with np.errstate(invalid="ignore"):
-            rates[f"f1@{budget:g}"] = np.asarray(2 * hits / (2 * hits + misses + false))
+            rates[f"accuracy@{budget:g}"] = 1 - (missed + false) / (weights @ judged)
+            rates[f"f1@{budget:g}"] = 2 * hits / (2 * hits + missed + false)
+            rates[f"recall@{budget:g}"] = hits / (hits + missed)
+            rates[f"false_positive_rate@{budget:g}"] = false / (weights @ (judged & ~attack))
+            rates[f"recall_seen_attacks@{budget:g}"] = weights @ (seen & alerts) / (weights @ seen)
+            rates[f"recall_unseen_attacks@{budget:g}"] = weights @ (unseen & alerts) / (weights @ unseen)
     return rates
