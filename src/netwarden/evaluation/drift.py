@@ -139,23 +139,24 @@ def _of_numbers(values: npt.NDArray[np.float32], quantiles: Floats, levels: Floa
     reached = np.searchsorted(present, edges, "right") / rows
     # Below the least value training had nothing, and nothing above the largest.
     now = np.diff([0.0, under, *reached, 1.0])
-    then = np.diff([0.0, 0.0, *_share_up_to(edges, quantiles, levels, reached), 1.0])
+    then = np.diff([0.0, 0.0, *_share_up_to(edges, quantiles, levels, present), 1.0])
     shown = [f"{edge:,.6g}" for edge in edges]
     names = [f"< {shown[0]}", f"= {shown[0]}", *map(" to ".join, itertools.pairwise(shown)), f"> {shown[-1]}"]
     return _Bins([*names, "missing"], np.append(then * (1 - missing), missing), np.append(now * (1 - gone), gone))
 
 
-def _share_up_to(edges: Floats, quantiles: Floats, levels: Floats, reached: Floats) -> Floats:
+def _share_up_to(edges: Floats, quantiles: Floats, levels: Floats, present: Floats) -> Floats:
     """Share of training's values at or below each edge.
 
     Where many rows have that very value, the levels only say between which two shares it lies; there it is taken to be
-    what it is now, so that a rare value never looks like drift.
+    what it is now, so that neither a rare value nor a rounded one looks like drift.
     """
     last = np.searchsorted(quantiles, edges, "right") - 1
-    repeated = (last - np.searchsorted(quantiles, edges, "left") > 0) | (edges == np.floor(edges))
+    up_to = np.searchsorted(present, edges, "right")
+    repeated = (last > np.searchsorted(quantiles, edges, "left")) | (up_to - np.searchsorted(present, edges) > 1)
     low = levels[last]
     high = np.where(repeated, levels[np.minimum(last + 1, len(levels) - 1)], low)
-    return np.clip(reached, low, high)
+    return np.clip(up_to / max(len(present), 1), low, high)
 
 
 def _of_categories(

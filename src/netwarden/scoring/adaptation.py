@@ -21,6 +21,7 @@ Marks = npt.NDArray[np.bool_]
 
 _SURE = 0.05  # the tail is judged by the evidence that this share of the rows exceeds, and by that of larger shares
 _LARGER = (0.25, 0.5, 0.1)
+_NEARLY = 0.9
 _PASSES = 2  # of fitting novelty without the oddest rows; the first still knows them by the other network
 
 
@@ -95,7 +96,8 @@ def beyond_the_tail(scores: Scores, most: float) -> Marks:
     """Rows whose evidence the others' tail does not explain, at most that share of all.
 
     The tail of the log-odds is taken to fall exponentially, as it does between quantiles that few hidden attacks cannot
-    move. The cut is where rows exceed what the tail predicts by most; it counts only where over a third of them are
+    move. The cut is where rows exceed what the tail predicts by nearly the most, because the last few of that excess
+    cost many rows of a tail slightly longer than predicted; it counts only where over a third of the rows are
     unexplained, beyond chance.
     """
     falling = np.sort(log_odds(scores))[::-1]
@@ -105,9 +107,10 @@ def beyond_the_tail(scores: Scores, most: float) -> Marks:
         return np.zeros(len(scores), bool)
     predicted = len(falling) * _SURE * np.exp(-(falling[ends - 1] - _at(falling, _SURE)) / _fall(falling))
     excess = ends - predicted
-    cut = int(np.argmax(excess))
-    if excess[cut] <= predicted[cut] / 2 + 3 * np.sqrt(predicted[cut]) + 3:
+    most_odd = int(np.argmax(excess))
+    if excess[most_odd] <= predicted[most_odd] / 2 + 3 * np.sqrt(predicted[most_odd]) + 3:
         return np.zeros(len(scores), bool)
+    cut = int(np.argmax(excess >= _NEARLY * excess[most_odd]))
     return np.asarray(log_odds(scores) >= falling[ends[cut] - 1], np.bool_)
 
 
