@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from netwarden.cli import app
 from netwarden.detectors.bundle import load_bundle
+from netwarden.detectors.hybrid import Hybrid
 from netwarden.errors import ConfigError, InputError
 from netwarden.scoring.adaptation import adapt, beyond_the_tail
 from netwarden.scoring.calibrate import calibrate_bundle
@@ -56,8 +57,9 @@ def settings(hybrid_bundle, tmp_path) -> Settings:
     settings.bundles_dir.mkdir()
     (settings.bundles_dir / hybrid_bundle.bundle_id).symlink_to(hybrid_bundle.folder)
     with closing(open_registry(settings)) as registry:
-        facts = hybrid_bundle.bundle_id, "nsl_kdd", hybrid_bundle.bundle_id, datetime.now(UTC), {"f1": 0.9}, {}
-        registry.register(BundleEntry(*facts), "ann", "trained")
+        bundle_id = hybrid_bundle.bundle_id
+        entry = BundleEntry(bundle_id, "nsl_kdd", bundle_id, datetime.now(UTC), {"f1": 0.9}, {})
+        registry.register(entry, "ann", "trained")
         registry.promote(hybrid_bundle.bundle_id, "ann", "the first")
     return settings
 
@@ -72,7 +74,7 @@ def test_another_network_alerts_as_the_budget_says_once_calibrated(hybrid_bundle
     made = adapt(hybrid_bundle, mine, 0.02)
     assert before > 0.03 and 0.01 < alerting(hybrid_bundle, made, others) < 0.035
     assert made.before == pytest.approx(before, abs=0.05) and made.after == pytest.approx(0.02, abs=0.01)
-    assert made.detector.trees is hybrid_bundle.detector.trees
+    assert isinstance(made.detector, Hybrid) and made.detector.trees is hybrid_bundle.detector.trees
     assert made.set_aside.mean() < 0.01
 
 
