@@ -10,6 +10,7 @@ import ftplib
 import imaplib
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 from netwarden.lab.attacks import targets
 from netwarden.lab.clients import ssh_tools, tools, web
@@ -26,17 +27,26 @@ def _guesses(s: Session) -> Iterator[tuple[str, str]]:
     """Users and passwords, at their pace; counted."""
     for _ in range(round(s.between("tries", 1, 3))):
         s.count(tries=1)
-        yield str(s.option("user") or s.rng.choice(targets.USERS)), s.rng.choice(targets.passwords(s.rng, 60))
+        yield _user(s), s.rng.choice(targets.passwords(s.rng, 60))
         if not s.pause(s.between("gap_s", 0.2, 1)):
             return
 
 
+def _user(s: Session) -> str:
+    return str(s.option("user") or s.rng.choice(targets.USERS))
+
+
 def _ssh(s: Session) -> None:
-    for user, password in _guesses(s):
-        environment = ssh_tools.answer_password(s, user, password)
-        s.count(
-            found=int(tools.run(s, ["ssh", *ssh_tools.options(s), f"{user}@{s.address}", "true"], environment) == 0)
-        )
+    """All guesses over one connection: whenever OpenSSH's client asks, a script says the next."""
+    user, tries = _user(s), round(s.between("tries", 1, 3))
+    guesses, script = Path(f"guesses-{s.number}"), Path(f"guess-{s.number}")
+    guesses.write_text("".join(f"{s.rng.choice(targets.passwords(s.rng, 60))}\n" for _ in range(tries)))
+    gap_s = s.between("gap_s", 0.2, 1)
+    script.write_text(f"#!/bin/sh\nsleep {gap_s:.2f}\nhead -n 1 {guesses.resolve()}\nsed -i 1d {guesses.resolve()}\n")
+    script.chmod(0o700)
+    environment = {**ssh_tools.answer_password(s, user, "-"), "SSH_ASKPASS": str(script.resolve())}
+    words = ["ssh", "-o", f"NumberOfPasswordPrompts={tries}", *ssh_tools.options(s), f"{user}@{s.address}", "true"]
+    s.count(tries=tries, found=int(tools.run(s, words, environment) == 0))
 
 
 def _ftp(s: Session) -> None:
