@@ -63,6 +63,6 @@ def test_splits_for_a_schema_that_would_not_heed_them_are_refused(settings, fold
         make_plan(settings, [folder], dataset="", schema="")
 
 
-def test_an_incomplete_checkout_is_said_to_be_one(settings):
-    with pytest.raises(NotFoundError, match=r"lab comes with Netwarden, but .*lab/data holds no flow tables; is the"):
+def test_a_folder_without_recorded_days_says_how_they_are_made(settings):
+    with pytest.raises(NotFoundError, match=r"lab/data, which holds no flow tables; put there what `netwarden lab datas"):
         make_plan(settings, [], dataset="lab", schema="")

@@ -66,7 +66,7 @@ PUBLIC: tuple[PublicDataset, ...] = (
         licence="CC-BY-4.0",
         size="five days of flows, at most 25 MB packed",
         patterns=("day-*.csv",),
-        by_hand="the files of lab/data, which come with Netwarden,",
+        by_hand="what `netwarden lab dataset` makes of the recorded days (docs/lab-dataset.md)",
         shipped="lab/data",
     ),
     PublicDataset(
@@ -194,10 +194,10 @@ def _shipped(settings: Settings, dataset: PublicDataset, found: list[Path]) -> s
     folder = settings.workspace / dataset.shipped
     if not found:
         raise NotFoundError(
-            f"{dataset.name} comes with Netwarden, but {folder} holds no flow tables; is the checkout complete, "
-            "and is NETWARDEN_WORKSPACE its folder?"
+            f"{dataset.name} is read from {folder}, which holds no flow tables; put there {dataset.by_hand}. "
+            "Is NETWARDEN_WORKSPACE the checkout's folder?"
         )
-    return f"{folder}: here, {len(found)} files; it comes with Netwarden"
+    return f"{folder}: here, {len(found)} files"
 
 
 def obtain(settings: Settings, name: str) -> list[Path]:
