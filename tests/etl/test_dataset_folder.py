@@ -64,5 +64,5 @@ def test_splits_for_a_schema_that_would_not_heed_them_are_refused(settings, fold
 
 
 def test_a_folder_without_recorded_days_says_how_they_are_made(settings):
-    with pytest.raises(NotFoundError, match=r"lab/data, which holds no flow tables; put there what `netwarden lab datas"):
+    with pytest.raises(NotFoundError, match=r"lab/data, which holds no flow tables; put there what `netwarden"):
         make_plan(settings, [], dataset="lab", schema="")
