@@ -64,8 +64,8 @@ class AutoencoderParams(_Frozen):
 class BlendedTreesParams(_Frozen):
     boosters: int = Field(12, ge=1, description="Boosters, each of which sees some of the features")
     feature_share: float = Field(0.5, gt=0, le=1, description="Share of the features that each of them sees")
-    n_estimators: int = Field(40, ge=1, description="Trees of each")
-    max_depth: int = Field(5, ge=1)
+    n_estimators: int = Field(25, ge=1, description="Trees of each")
+    max_depth: int = Field(6, ge=1)
     learning_rate: float = Field(0.3, gt=0)
     name_balance: float = Field(
         0.5, ge=0, le=1, description="0: each attack row counts as much; 1: each attack name does, however rare"
