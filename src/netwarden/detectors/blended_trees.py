@@ -1,11 +1,7 @@
 """Boosters that each see only some of the features, blended into one booster that averages them.
 
 A booster of all features leans on the few that tell the attacks of training apart best; an unknown attack need not
-move these. Boosters that each miss many features find other tells, and their mean keeps a share of all of them.
-
-Half of the boosters are also shown crossings of two benign rows as if they were attacks, at little weight. So they
-learn which features of benign flows go together, and take what goes against that for an attack though none of training
-did. The others, which come first, speak of the attacks of training alone.
+move these. Boosters that each miss most features find other tells, and their mean keeps a share of all of them.
 """
 
 from __future__ import annotations
@@ -13,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,10 +16,9 @@ import numpy.typing as npt
 import xgboost as xgb
 
 from netwarden.detector_params import BlendedTreesParams
-from netwarden.detectors.base import FitRows, Matrix
+from netwarden.detectors.base import FitRows
 from netwarden.detectors.boosters import TreeSum
 
-_CROSSED = (0.05, 0.6)  # share of features that a crossing takes from its second row, from the least to the most
 _MIDDLE = 0.5  # base score of each booster: log-odds 0, so that only leaves speak
 
 Columns = npt.NDArray[np.int64]
@@ -36,37 +30,9 @@ def fit_blend(rows: FitRows, params: BlendedTreesParams, seed: int, threads: int
     Each is fitted by one thread, so the number of threads changes nothing but the time.
     """
     shares = _deal(rows.matrix.shape[1], params, seed)
-    rows = replace(rows, weights=_balanced(rows, params.name_balance))
     with ThreadPoolExecutor(threads or None) as pool:
-        fits = [
-            pool.submit(_fit_one, rows, columns, params, seed + at, at >= _plain(params))
-            for at, columns in enumerate(shares)
-        ]
-        boosters = [fit.result() for fit in fits]
+        boosters = list(pool.map(lambda at: _fit_one(rows, shares[at], params, seed + at), range(len(shares))))
     return _blend(boosters, shares, rows.matrix.shape[1], threads)
-
-
-def _balanced(rows: FitRows, power: float) -> npt.NDArray[np.float32]:
-    """Weights with which rare attack names count for more, and all attacks together for as much as before."""
-    attacks = rows.attack == 1
-    _, name, counts = np.unique(rows.labels[attacks], return_inverse=True, return_counts=True)
-    weights = rows.weights.astype(np.float64)
-    before = weights[attacks].sum()
-    weights[attacks] *= (counts.max() / counts[name]) ** power
-    weights[attacks] *= before / weights[attacks].sum()
-    return weights.astype(np.float32)
-
-
-def attack_margin(blend: TreeSum, params: BlendedTreesParams, matrix: Matrix) -> npt.NDArray[np.float64]:
-    """Mean log-odds of attack per row, of the boosters that saw no crossings."""
-    trees = (0, _plain(params) * params.n_estimators)
-    margin = blend.booster.inplace_predict(matrix, predict_type="margin", iteration_range=trees)
-    return np.asarray(margin, np.float64) * (params.boosters / _plain(params))
-
-
-def _plain(params: BlendedTreesParams) -> int:
-    """How many boosters see no crossings."""
-    return -(-params.boosters // 2)
 
 
 def _deal(features: int, params: BlendedTreesParams, seed: int) -> list[Columns]:
@@ -81,14 +47,9 @@ def _deal(features: int, params: BlendedTreesParams, seed: int) -> list[Columns]
     return shares
 
 
-def _fit_one(rows: FitRows, columns: Columns, params: BlendedTreesParams, seed: int, crossings: bool) -> xgb.Booster:
-    part, target, weights = np.ascontiguousarray(rows.matrix[:, columns]), rows.attack, rows.weights
-    if crossings:
-        crossed = _cross(part[target == 0], round(params.crossing_share * np.count_nonzero(target == 0)), seed)
-        part = np.vstack([part, crossed])
-        target = np.concatenate([target, np.ones(len(crossed), np.int8)])
-        weights = np.concatenate([weights, np.full(len(crossed), params.crossing_weight, np.float32)])
-    data = xgb.QuantileDMatrix(part, target, weight=weights, nthread=1)
+def _fit_one(rows: FitRows, columns: Columns, params: BlendedTreesParams, seed: int) -> xgb.Booster:
+    part = np.ascontiguousarray(rows.matrix[:, columns])
+    data = xgb.QuantileDMatrix(part, rows.attack, weight=rows.weights, nthread=1)
     settings = {
         "objective": "binary:logistic",
         "base_score": _MIDDLE,
@@ -98,13 +59,6 @@ def _fit_one(rows: FitRows, columns: Columns, params: BlendedTreesParams, seed: 
         "nthread": 1,
     }
     return xgb.train(settings, data, num_boost_round=params.n_estimators)
-
-
-def _cross(benign: Matrix, count: int, seed: int) -> Matrix:
-    """Benign rows, some of whose features, by lot, are those of another benign row."""
-    draw = np.random.default_rng(seed)
-    first, second = (benign[draw.integers(0, len(benign), count)] for _ in range(2))
-    return np.where(draw.random(first.shape) < draw.uniform(*_CROSSED, (count, 1)), second, first)
 
 
 def _blend(boosters: Sequence[xgb.Booster], shares: Sequence[Columns], features: int, threads: int) -> TreeSum:

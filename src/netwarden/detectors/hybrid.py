@@ -2,14 +2,14 @@
 
 Blended trees speak of attacks that training showed, a reconstruction by principal components of what is unlike benign
 rows. Each is turned into minus the logarithm of a p-value against benign rows that served no fit; their sum is
-Fisher's (1925) statistic of combined p-values. An alert that trees of the attacks of training would have raised by
-themselves is a known attack, any other is novel.
+Fisher's (1925) statistic of combined p-values. An alert that the trees would have raised by themselves is a known
+attack, any other is novel.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import xgboost as xgb
 
 from netwarden.detector_params import HybridParams
 from netwarden.detectors.base import FitRows, Matrix, Part, Scores
-from netwarden.detectors.blended_trees import attack_margin, fit_blend
+from netwarden.detectors.blended_trees import fit_blend
 from netwarden.detectors.boosters import TreeSum, likeliest, load_trees
 from netwarden.detectors.reconstruction import (
     RECONSTRUCTION_ARRAYS,
@@ -37,15 +37,6 @@ _SCALE, _OFFSET = 0.25, 4.0  # of Fisher's statistic in the raw score's log-odds
 
 
 @dataclass(frozen=True)
-class Usual:
-    """How rare evidence is among benign rows that served no fit."""
-
-    supervised: Surprise  # of the trees' log-odds
-    novelty: Surprise  # of the logarithm of what is missed
-    attacks: Surprise  # of the log-odds of those trees that were shown attacks alone
-
-
-@dataclass(frozen=True)
 class Hybrid:
     """Fitted trees and reconstruction, with what is usual of the evidence of each."""
 
@@ -53,7 +44,7 @@ class Hybrid:
     family: TreeSum | None
     families: tuple[str, ...]
     reconstruction: Reconstruction
-    usual: Usual
+    usual: tuple[Surprise, Surprise]  # of the trees' log-odds, and of the logarithm of what is missed
     categorical: tuple[bool, ...]
     params: HybridParams
     parts: tuple[Part, ...] = ("supervised", "novelty")
@@ -62,9 +53,7 @@ class Hybrid:
     def score(self, matrix: Matrix) -> Scores:
         """A logistic curve of both surprises together, not yet calibrated."""
         log_odds, missed = self.trees.margin(matrix), self.reconstruction.missed(matrix)
-        both = self.usual.supervised.of(log_odds) + self.params.novelty_weight * self.usual.novelty.of(
-            _logarithm(missed)
-        )
+        both = self.usual[0].of(log_odds) + self.params.novelty_weight * self.usual[1].of(_logarithm(missed))
         return 1.0 / (1.0 + np.exp(_OFFSET - _SCALE * np.minimum(both, 2 * MOST)))
 
     def evidence(self, matrix: Matrix) -> npt.NDArray[np.float64]:
@@ -77,11 +66,8 @@ class Hybrid:
         return np.stack([self.trees.shares(matrix), missed], axis=1)
 
     def known(self, matrix: Matrix) -> npt.NDArray[np.bool_]:
-        """Whether trees that know nothing but attacks find a row rarer than a share of benign rows."""
-        if not len(matrix):
-            return np.zeros(0, np.bool_)
-        surprise = self.usual.attacks.of(attack_margin(self.trees, self.params.trees, matrix))
-        return np.asarray(surprise >= -np.log(self.params.known_share), np.bool_)
+        """Whether the trees alone find a row rarer than a benign one in `1 / known_share`."""
+        return np.asarray(self.usual[0].of(self.trees.margin(matrix)) >= -np.log(self.params.known_share), np.bool_)
 
     def family_codes(self, matrix: Matrix) -> npt.NDArray[np.int64]:
         """Index of the likeliest family per row."""
@@ -100,8 +86,8 @@ class Hybrid:
         if self.family:
             self.family.save(folder / _FAMILY)
         arrays: dict[str, npt.NDArray[Any]] = dict(self.reconstruction.arrays())
-        for of in _USUAL:
-            arrays |= {f"{of}_{name}": np.asarray(getattr(getattr(self.usual, of), name)) for name in _SURPRISE}
+        for part, usual in zip(self.parts, self.usual, strict=True):
+            arrays |= {f"{part}_{name}": np.asarray(getattr(usual, name)) for name in _SURPRISE}
         write_arrays(folder / _NOVELTY, arrays)
         facts = {
             "families": self.families,
@@ -111,8 +97,8 @@ class Hybrid:
         (folder / _FACTS).write_text(json.dumps(facts) + "\n", encoding="utf-8")
 
 
-_SURPRISE = tuple(field.name for field in fields(Surprise))
-_USUAL = tuple(field.name for field in fields(Usual))
+_SURPRISE = ("levels", "values", "slope")
+_PARTS: tuple[Part, ...] = ("supervised", "novelty")
 
 
 @dataclass(frozen=True)
@@ -138,7 +124,7 @@ class HybridKind:
     def load(self, folder: Path, threads: int) -> Hybrid:
         """Hybrid that `save` wrote."""
         facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-        names = [f"{of}_{name}" for of in _USUAL for name in _SURPRISE]
+        names = [f"{part}_{name}" for part in _PARTS for name in _SURPRISE]
         arrays = read_arrays(folder / _NOVELTY, (*RECONSTRUCTION_ARRAYS, *names))
         families = tuple(facts["families"])
         return Hybrid(
@@ -146,7 +132,7 @@ class HybridKind:
             load_trees(folder / _FAMILY, threads) if len(families) > 1 else None,
             families,
             restored_reconstruction(arrays),
-            Usual(**{of: _restored_surprise(arrays, of) for of in _USUAL}),
+            (_restored_surprise(arrays, _PARTS[0]), _restored_surprise(arrays, _PARTS[1])),
             tuple(facts["categorical"]),
             HybridParams.model_validate(facts["params"]),
         )
@@ -154,14 +140,13 @@ class HybridKind:
 
 def _learn_benign(
     benign: FitRows, waiting: npt.NDArray[np.bool_], trees: TreeSum, params: HybridParams
-) -> tuple[Reconstruction, Usual]:
+) -> tuple[Reconstruction, tuple[Surprise, Surprise]]:
     """Reconstruction fitted on benign rows but the waiting ones, and the rarity of evidence among these."""
     shown, apart = benign.matrix[~waiting], benign.matrix[waiting]
     reconstruction = fit_reconstruction(shown, benign.categorical, params.variance_kept)
-    return reconstruction, Usual(
-        supervised=fit_surprise(trees.margin(apart)),
-        novelty=fit_surprise(_logarithm(reconstruction.missed(apart))),
-        attacks=fit_surprise(attack_margin(trees, params.trees, apart)),
+    return reconstruction, (
+        fit_surprise(trees.margin(apart)),
+        fit_surprise(_logarithm(reconstruction.missed(apart))),
     )
 
 
@@ -184,8 +169,8 @@ def _fit_family(rows: FitRows, params: HybridParams, seed: int, threads: int) ->
     return TreeSum(xgb.train(settings, data, num_boost_round=rounds))
 
 
-def _restored_surprise(arrays: dict[str, npt.NDArray[Any]], of: str) -> Surprise:
-    levels, values, slope = (arrays[f"{of}_{name}"] for name in _SURPRISE)
+def _restored_surprise(arrays: dict[str, npt.NDArray[Any]], part: Part) -> Surprise:
+    levels, values, slope = (arrays[f"{part}_{name}"] for name in _SURPRISE)
     return Surprise(levels, values, float(slope))
 
 

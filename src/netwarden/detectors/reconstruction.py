@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,6 @@ import numpy.typing as npt
 from netwarden.detectors.base import Matrix
 from netwarden.detectors.dense import Floats, by_chunks, product, rounded_inputs, rounded_weights
 from netwarden.detectors.scaling import SCALING_ARRAYS, Scaling, fit_scaling, restored_scaling
-
-_LEAST_DEVIATION = 0.05  # of a logarithm, that is about a twentieth of the value
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ RECONSTRUCTION_ARRAYS = (*SCALING_ARRAYS, "mean", "components")
 
 def fit_reconstruction(benign: Matrix, categorical: tuple[bool, ...], variance_kept: float) -> Reconstruction:
     """Reconstruction by so many components that they hold a share of the variance of these rows."""
-    scaling = _scaling(benign, categorical)
+    scaling = fit_scaling(benign, categorical)
     columns = scaling.columns(benign)
     mean = rounded_inputs(columns.mean(axis=0))
     off = columns - mean
@@ -60,14 +58,3 @@ def fit_reconstruction(benign: Matrix, categorical: tuple[bool, ...], variance_k
 def restored_reconstruction(arrays: Mapping[str, npt.NDArray[Any]]) -> Reconstruction:
     """Reconstruction whose `arrays` were kept."""
     return Reconstruction(restored_scaling(arrays), arrays["mean"], arrays["components"])
-
-
-def _scaling(benign: Matrix, categorical: tuple[bool, ...]) -> Scaling:
-    """Scaling in which a number that (almost) never changes keeps a deviation.
-
-    Otherwise it would be held to be 0 whatever its value, and a value that no benign row has could not stand out.
-    """
-    fitted = fit_scaling(benign, categorical)
-    some = ~np.isnan(benign[:, fitted.numbers]).all(axis=0)
-    spread = np.where(np.isinf(fitted.deviations), 0.0, fitted.deviations)
-    return replace(fitted, deviations=np.where(some, np.maximum(spread, _LEAST_DEVIATION), np.inf))
