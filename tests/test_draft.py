@@ -143,7 +143,8 @@ def test_a_labelled_zeek_log_trains_by_either_of_its_labels_and_the_other_is_no_
 
 def labelled(file: Path, schema, families) -> FlowTable:
     tables = [batch.table.arrow for batch in read_batches(file, schema, families, labelled=True)]
-    return FlowTable(pa.concat_tables(tables).combine_chunks(), schema.id)
+    table = pa.concat_tables(tables).combine_chunks()
+    return FlowTable(table.append_column("split", pa.repeat("", len(table))), schema.id)
 
 
 def family_f1(table: FlowTable, schema, parts) -> float:
