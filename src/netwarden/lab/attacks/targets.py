@@ -16,12 +16,56 @@ _COMMON_PASSWORDS = (
     *("123456", "password", "12345678", "qwerty", "letmein", "admin", "welcome", "monkey", "dragon", "football"),
     *("iloveyou", "master", "sunshine", "shadow", "princess", "secret", "root", "toor", "changeme", "backup", "test"),
 )
-_COMMON_PATHS = """
-admin login backup config db old test dev api upload images js css cgi-bin phpmyadmin wp-admin wp-login
-server-status search product document private tmp logs data user users account shop cart files download static
-assets include lib doc docs manual install setup panel console manager status health metrics git svn env robots
-sitemap index home about contact news blog forum mail webmail ftp
-""".split()
+_COMMON_PATHS = (
+    *(
+        "admin",
+        "login",
+        "backup",
+        "config",
+        "db",
+        "old",
+        "test",
+        "dev",
+        "api",
+        "upload",
+        "images",
+        "js",
+        "css",
+        "cgi-bin",
+    ),
+    *("phpmyadmin", "wp-admin", "wp-login", "server-status", "search", "product", "document", "private", "tmp", "logs"),
+    *(
+        "data",
+        "user",
+        "users",
+        "account",
+        "shop",
+        "cart",
+        "files",
+        "download",
+        "static",
+        "assets",
+        "include",
+        "lib",
+        "doc",
+    ),
+    *("docs", "manual", "install", "setup", "panel", "console", "manager", "status", "health", "metrics", "git", "svn"),
+    *(
+        "env",
+        "robots",
+        "sitemap",
+        "index",
+        "home",
+        "about",
+        "contact",
+        "news",
+        "blog",
+        "forum",
+        "mail",
+        "webmail",
+        "ftp",
+    ),
+)
 _ENDINGS = ("", "", ".php", ".bak", ".old", ".txt", ".html", "-1", "2", "_new", ".zip", ".sql")
 
 
