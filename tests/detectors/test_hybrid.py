@@ -61,7 +61,9 @@ def test_any_number_of_threads_fits_the_same_bytes(rows, tmp_path):
 def test_a_blend_of_one_booster_with_all_features_is_that_booster(rows):
     params = BlendedTreesParams(boosters=1, feature_share=1.0, n_estimators=8)
     data = xgb.QuantileDMatrix(rows.matrix, rows.attack, weight=rows.weights)
-    plain = xgb.train({"objective": "binary:logistic", "base_score": 0.5, "seed": 3}, data, 8)
+    plain = xgb.train(
+        {"objective": "binary:logistic", "base_score": 0.5, "max_depth": params.max_depth, "seed": 3}, data, 8
+    )
     expected = plain.inplace_predict(rows.matrix, predict_type="margin")
     np.testing.assert_array_equal(fit_blend(rows, params, seed=3, threads=1).margin(rows.matrix), expected)
 
