@@ -61,6 +61,9 @@ class TransformParams(_Frozen):
     features: Literal["", "all", "stable"] = Field(
         "", description="Features to train on; stable: same in every build of the meter; empty: as the schema says"
     )
+    leave_out: tuple[str, ...] = Field(
+        (), description="Patterns of features not to train on; those that match no feature of the schema do nothing"
+    )
 
 
 class ResampleParams(_Frozen):

@@ -63,6 +63,17 @@ def test_an_open_vocabulary_without_bound_keeps_its_most_frequent_categories(mon
     assert fit_preprocessor(rows, SCHEMA).columns[3].categories == ("http", "a", "b")
 
 
+def test_features_left_out_by_pattern_are_not_learned():
+    assert fit_preprocessor(table(), SCHEMA, leave_out=["ra*", "no such"]).names == tuple(
+        name for name in fit_preprocessor(table(), SCHEMA).names if name != "rate"
+    )
+
+
+def test_leaving_every_feature_out_is_refused():
+    with pytest.raises(SchemaError, match=r"no feature to train on once transform.leave_out \(\*\) is left out"):
+        fit_preprocessor(table(), SCHEMA, leave_out=["*"])
+
+
 def test_the_matrix_is_float32_in_c_order_with_codes_for_categories(fitted):
     matrix = fitted.transform(table().arrow)
     assert matrix.dtype == np.float32 and matrix.flags.c_contiguous

@@ -12,6 +12,7 @@ fitted for that among its own files.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -97,13 +98,16 @@ class Preprocessor:
         write_arrays(path, {**{name: pack_texts(text) for name, text in texts.items()}, "category_counts": counts})
 
 
-def fit_preprocessor(table: FlowTable, schema: FlowSchema, features: str = "") -> Preprocessor:
+def fit_preprocessor(
+    table: FlowTable, schema: FlowSchema, features: str = "", leave_out: Sequence[str] = ()
+) -> Preprocessor:
     """Preprocessor for a schema, its open vocabularies learned from the rows of `table`: give it training rows only.
 
     `features`: `all`, or `stable` for those that are the same in every build of the meter; by default what the schema
-    says. Raises SchemaError where a feature column is missing or is neither number nor text.
+    says. `leave_out`: patterns of names that are not used all the same. Raises SchemaError where a feature column is
+    missing or is neither number nor text, or none is left.
     """
-    columns = schema.trainable(features)
+    columns = schema.trainable(features, leave_out)
     require_columns(table.arrow, [column.name for column in columns], schema.id)
     return Preprocessor(schema.id, tuple(_fit_column(table, column) for column in columns))
 

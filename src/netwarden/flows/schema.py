@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -241,10 +242,22 @@ class FlowSchema(_Frozen):
         """Columns a detector may use, in schema order: the order of a `.npy` upload."""
         return self._with_role("feature")
 
-    def trainable(self, which: str = "") -> tuple[Column, ...]:
-        """The features that a detector is to use: `all`, `stable`, or what the schema says by default."""
+    def trainable(self, which: str = "", leave_out: Sequence[str] = ()) -> tuple[Column, ...]:
+        """The features that a detector is to use: `all`, `stable`, or what the schema says by default.
+
+        `leave_out`: patterns (fnmatch) of names that it is not to use all the same. Raises SchemaError where they
+        leave none.
+        """
         stable_only = (which or self.trains_on) == "stable"
-        return tuple(column for column in self.features if column.stable or not stable_only)
+        kept = tuple(
+            column
+            for column in self.features
+            if (column.stable or not stable_only) and not any(fnmatchcase(column.name, each) for each in leave_out)
+        )
+        if not kept:
+            named = ", ".join(leave_out) or "nothing"
+            raise SchemaError(f"{self.id} has no feature to train on once transform.leave_out ({named}) is left out")
+        return kept
 
     @property
     def label_column(self) -> Column | None:

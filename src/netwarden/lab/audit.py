@@ -24,7 +24,7 @@ from netwarden.lab.audit_features import (
 )
 from netwarden.lab.audit_models import MODELS, Round, Verdicts, group_of, only, rounds, verdicts, without_strongest
 from netwarden.lab.days import Days, Texts, load_days
-from netwarden.settings import Settings, TransformParams
+from netwarden.settings import Settings, TransformParams, load_params
 
 REASONS = Path("lab") / "reasons.yaml"
 GROUPS = ("seen", "other tool", "unseen")
@@ -90,10 +90,14 @@ class Audit:
 
 
 def run_audit(settings: Settings, folder: Path | None, seeds: int, say: Say = lambda _: None) -> Audit:
-    """The audit of a dataset folder (default: the one that comes along), over so many seeds."""
-    days = load_days(settings, folder)
+    """The audit of a dataset folder (default: the one that comes along), over so many seeds.
+
+    Models see the features that training would, by `transform` of params.json.
+    """
+    params = load_params(settings.workspace / "params.json").transform
+    days = load_days(settings, folder, params.leave_out)
     reasons = load_reasons(settings.workspace / REASONS) if (settings.workspace / REASONS).exists() else ()
-    return audit_days(days, seeds, TransformParams(), reasons, say)
+    return audit_days(days, seeds, params, reasons, say)
 
 
 def audit_days(

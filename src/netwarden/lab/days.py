@@ -37,6 +37,7 @@ class Days:
 
     table: FlowTable
     schema: FlowSchema
+    leave_out: tuple[str, ...] = ()  # patterns of features that models do not see
 
     def __len__(self) -> int:
         return len(self.table)
@@ -80,12 +81,12 @@ class Days:
 
     @cached_property
     def features(self) -> tuple[str, ...]:
-        return tuple(column.name for column in self.schema.features)
+        return tuple(column.name for column in self.schema.trainable(leave_out=self.leave_out))
 
     @cached_property
     def matrix(self) -> Matrix:
         """Features as detectors read them; every feature of this schema is a number."""
-        return fit_preprocessor(self.table, self.schema).transform(self.table.arrow)
+        return fit_preprocessor(self.table, self.schema, leave_out=self.leave_out).transform(self.table.arrow)
 
     def parts(self, seed: int, params: TransformParams) -> Texts:
         """Which rows fit, calibrate, set the threshold, validate and test."""
@@ -100,14 +101,16 @@ class Days:
         return np.array([change(text) for text in found.tolist()])[codes]
 
 
-def load_days(settings: Settings, folder: Path | None = None) -> Days:
+def load_days(settings: Settings, folder: Path | None = None, leave_out: tuple[str, ...] = ()) -> Days:
     """Every row of a dataset folder (default: the one that comes along), conformed as a load into the store would.
+
+    `leave_out`: patterns of features that models are not to see.
 
     Raises InputError where a row is no flow: shipped files have none.
     """
     plan = make_plan(settings, [folder] if folder else [], dataset="" if folder else "lab", schema="")
     tables = [table for file in plan.files for table in _file(settings, plan, file.path, file.name, file.split)]
-    return Days(FlowTable(pa.concat_tables(tables).combine_chunks(), plan.schema.id), plan.schema)
+    return Days(FlowTable(pa.concat_tables(tables).combine_chunks(), plan.schema.id), plan.schema, leave_out)
 
 
 def _file(settings: Settings, plan: Plan, path: Path, name: str, split: str) -> list[Any]:

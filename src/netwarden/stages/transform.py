@@ -18,7 +18,7 @@ def run(settings: Settings, params: Params) -> str:
     """Parts of all rows; preprocessor and matrix of those that are not test rows."""
     table, schema = read_flows(settings)
     parts = assign_parts(table, schema, params.transform)
-    preprocessor, rows = prepare(table, parts, schema, params.transform.features)
+    preprocessor, rows = prepare(table, parts, schema, params.transform.features, params.transform.leave_out)
     folder = output_folder(settings, "transform")
     pq.write_table(pa.table({ROW_ID: table.arrow.column(ROW_ID), "part": parts}), folder / "parts.parquet")
     preprocessor.save(folder / "preprocessor.npz")

@@ -137,7 +137,7 @@ def _fit_all(
     kept = division.parts != OUT
     parts = division.parts[kept]
     among = replace(table, arrow=table.arrow.filter(kept))
-    preprocessor, training = prepare(among, parts, schema, params.transform.features)
+    preprocessor, training = prepare(among, parts, schema, params.transform.features, params.transform.leave_out)
     tests = among.arrow.filter(parts == TEST)
     matrix = preprocessor.transform(tests)
     labels, families = (np.asarray(tests.column(name).to_pylist(), dtype=str) for name in (LABEL, FAMILY))

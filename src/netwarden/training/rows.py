@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -47,13 +48,13 @@ def load_training_rows(path: Path) -> TrainingRows:
 
 
 def prepare(
-    table: FlowTable, parts: Parts, schema: FlowSchema, features: str = ""
+    table: FlowTable, parts: Parts, schema: FlowSchema, features: str = "", leave_out: Sequence[str] = ()
 ) -> tuple[Preprocessor, TrainingRows]:
     """Preprocessor fitted on the fit rows only, and every row that is not a test row, transformed by it.
 
-    `features`: all, stable, or empty for the schema's own default.
+    `features`: all, stable, or empty for the schema's own default; `leave_out`: patterns of names not to train on.
     """
-    preprocessor = fit_preprocessor(replace(table, arrow=table.arrow.filter(parts == FIT)), schema, features)
+    preprocessor = fit_preprocessor(replace(table, arrow=table.arrow.filter(parts == FIT)), schema, features, leave_out)
     training = table.arrow.filter(parts != TEST)
     labels, families = (np.asarray(training.column(name).to_pylist(), dtype=str) for name in (LABEL, FAMILY))
     return preprocessor, TrainingRows(preprocessor.transform(training), labels, families, parts[parts != TEST])
