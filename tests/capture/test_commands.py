@@ -3,6 +3,8 @@
 import gzip
 import json
 import lzma
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from netwarden.capture.compiled import compile_kernels, is_cold
+from netwarden.capture.decode import decode
 from netwarden.flows.conform import guess_schema
 from netwarden.sources.files import read_batches
 from tests.capture.frames import SYN, Packet, capture
@@ -151,6 +154,34 @@ def test_what_cannot_be_done_is_one_line(two_flows, words, message):
 def test_compiling_ahead_leaves_nothing_to_compile():
     compile_kernels()
     assert not is_cold()
+
+
+def test_only_a_change_of_what_is_compiled_asks_for_compiling_again(kernels, tmp_path):
+    """On a copy of the sources with the index that Numba keeps of them."""
+    shutil.copytree(ROOT / "src", tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "lab"))
+    cached = tmp_path / "netwarden" / "capture" / "__pycache__"
+    cached.mkdir()
+    for index in Path(decode.stats.cache_path).glob("*.nbi"):
+        shutil.copy2(index, cached)
+    told = subprocess.run(
+        [sys.executable, "-c", TOUCHING, str(cached.parent)],
+        env={**{k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert told == ["False", "opening", "False", "metering", "False", "accumulate", "True"]
+
+
+TOUCHING = """
+import sys
+from pathlib import Path
+from netwarden.capture.compiled import is_cold
+print(is_cold())
+for name in ("opening", "metering", "accumulate"):
+    Path(sys.argv[1], f"{name}.py").touch()
+    print(name, is_cold())
+"""
 
 
 def test_a_slow_scan_a_brute_force_and_a_beacon_stand_out(tmp_path):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import io
+import re
 import struct
+import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +27,16 @@ from netwarden.capture.records import RECORD
 
 _NAMING = (name_flows, write_addresses)
 _KERNELS = (*METER_KERNELS, *PAYLOAD_KERNELS, *_NAMING, decode, observe, walk_pcap, walk_pcapng, walk_block)
+_IMPORTS = re.compile(r"^from netwarden\.capture(?:\.| import )(\w+)", re.MULTILINE)
 NOTICE = (
-    "First use of the flow meter: compiling its packet loops for this processor, half a minute to a minute, once; "
-    "later runs load them from the cache."
+    "First use of the flow meter: compiling its packet loops for this processor, once; it takes up to a minute or two, "
+    "and later runs load them from the cache."
 )
 
 
 def is_cold() -> bool:
-    """Whether the next use compiles: the cache lacks a kernel, or has it from before the newest of our sources.
-
-    Numba itself looks at a kernel's own file only, not at the files of what it calls.
-    """
-    newest = max(path.stat().st_mtime for path in Path(__file__).parent.glob("*.py"))
-    return any(not index or min(path.stat().st_mtime for path in index) < newest for index in map(_index, _KERNELS))
+    """Whether the next use compiles a kernel: the cache lacks it, or has it from before a change of its sources."""
+    return any(map(_is_stale, _KERNELS))
 
 
 def ready(announce: Callable[[str], None]) -> None:
@@ -48,10 +49,9 @@ def ready(announce: Callable[[str], None]) -> None:
 def compile_kernels() -> float:
     """Compile (or load) every kernel by metering a made-up capture each way; returns the seconds it took."""
     began_s = time.perf_counter()
-    if is_cold():
-        for kernel in _KERNELS:
-            for path in _index(kernel):
-                path.unlink(missing_ok=True)
+    for kernel in filter(_is_stale, _KERNELS):
+        for path in _index(kernel):
+            path.unlink(missing_ok=True)
     for data in (_pcap(), _pcapng()):
         for settings in (MeterSettings(max_flows=4), cicflowmeter_settings(max_flows=4)):
             for payload_first in (0, 1):
@@ -61,10 +61,27 @@ def compile_kernels() -> float:
     return time.perf_counter() - began_s
 
 
+def _is_stale(kernel: Any) -> bool:
+    """Numba itself looks at a kernel's own file only, not at the files of what it calls."""
+    index = _index(kernel)
+    newest = max(path.stat().st_mtime for path in _sources(Path(inspect.getfile(kernel.py_func))))
+    return not index or min(path.stat().st_mtime for path in index) < newest
+
+
 def _index(kernel: Any) -> list[Path]:
-    """Numba's index files of a kernel; none before it was first compiled."""
-    name = f"{kernel.__module__.rpartition('.')[2]}.{kernel.__name__}"
-    return list(Path(kernel.stats.cache_path).glob(f"{name}-*.nbi"))
+    """Numba's index file of a kernel as it stands; none before it was first compiled."""
+    name = f"{kernel.__module__.rpartition('.')[2]}.{kernel.__name__}-{kernel.py_func.__code__.co_firstlineno}"
+    return list(Path(kernel.stats.cache_path).glob(f"{name}.py{sys.version_info.major}{sys.version_info.minor}*.nbi"))
+
+
+@cache
+def _sources(path: Path) -> frozenset[Path]:
+    """A file of kernels, those it has kernels or constants from, and the layouts; none for one that calls kernels."""
+    imported = set(_IMPORTS.findall(path.read_text(encoding="utf-8")))
+    if "kernels" not in imported and path.stem not in ("kernels", "records"):
+        return frozenset()
+    own = {path, path.with_name("records.py")}
+    return frozenset(own).union(*(_sources(path.with_name(f"{name}.py")) for name in imported))
 
 
 def _pcap() -> bytes:
