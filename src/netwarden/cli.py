@@ -131,11 +131,14 @@ def batch(
     target: Path,
     schema: Annotated[str, typer.Option(help="Schema id; default: the champion's")] = "",
     bundle: Annotated[str, typer.Option(help="Bundle id or folder; default: champion")] = "champion",
+    explain: Annotated[
+        int, typer.Option(min=0, help="Reasons to give for each alert; slow: some hundreds of alerts a second")
+    ] = 0,
 ) -> None:
-    """Score a file of flows, or a capture, into Parquet, CSV or JSON lines."""
+    """Score a file of flows, or a capture, into Parquet, CSV or JSON lines; explain its alerts if asked to."""
     from netwarden.scoring.batch import score_file
 
-    print(score_file(_settings(), source, target, schema_id=schema, bundle=bundle))
+    print(score_file(_settings(), source, target, schema_id=schema, bundle=bundle, explain=explain))
 
 
 @bundle.command("verify")

@@ -9,7 +9,7 @@ import pytest
 from netwarden.detectors.bundle import load_bundle
 from netwarden.errors import SchemaError
 from netwarden.flows.table import FlowTable
-from netwarden.scoring.explain import explain
+from netwarden.scoring.explain import explain, weigh
 from netwarden.scoring.model import load
 from netwarden.scoring.usual import what_is_usual
 from netwarden.settings import Settings
@@ -99,3 +99,30 @@ def test_a_table_of_another_schema_is_refused(bundle, flows):
 
 def test_no_rows_have_no_reasons(bundle, flows):
     assert explain(bundle, flows.slice(0, 0)) == []
+
+
+def test_each_kind_of_evidence_is_weighed_apart_and_adds_up(hybrid_bundle, flows):
+    part = flows.slice(0, 50)
+    expected = hybrid_bundle.detector.evidence(hybrid_bundle.preprocessor.transform(part.arrow))
+    for index, evidence in enumerate(weigh(hybrid_bundle, part, top=41)):
+        assert [each.part for each in evidence] == ["supervised", "novelty"]
+        for each, total in zip(evidence, expected[index], strict=True):
+            shares = [reason.share for reason in each.reasons]
+            assert each.base + sum(shares) == pytest.approx(each.total, rel=1e-4, abs=1e-4)
+            assert each.total == pytest.approx(total, rel=1e-4, abs=1e-4)
+            assert sum(reason.portion for reason in each.reasons) == pytest.approx(1)
+            assert [abs(share) for share in shares] == sorted(map(abs, shares), reverse=True)
+
+
+def test_weighing_shows_the_strongest_of_each_kind(hybrid_bundle, flows):
+    few, all_of_them = (weigh(hybrid_bundle, flows.slice(0, 3), top) for top in (2, 41))
+    assert [[each.reasons for each in row] for row in few] == [
+        [each.reasons[:2] for each in row] for row in all_of_them
+    ]
+
+
+def test_a_reason_says_value_and_what_is_usual_apart(bundle, flows):
+    for reason in explain(bundle, flows.slice(0, 1), top=41)[0]:
+        assert (
+            reason.text.startswith(f"{reason.feature} is {reason.shown}; {reason.usual}: speaks ") or not reason.share
+        )
