@@ -1,7 +1,7 @@
 """Boosters that each see only some of the features, blended into one booster that averages them.
 
 A booster of all features leans on the few that tell the attacks of training apart best; an unknown attack need not
-move these. Boosters that each miss most features find other tells, and their mean keeps a share of all of them.
+move these. Boosters that each miss half of them find other tells, and their mean keeps a share of all of them.
 """
 
 from __future__ import annotations
