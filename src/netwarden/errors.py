@@ -10,7 +10,8 @@ NetwardenError
 ├── TrainingError          the rows cannot train a detector (one class, too few rows)
 ├── BundleError            a detector bundle is damaged, of another format or of another contract
 ├── StoreError             the flow, alert or registry store refuses, is full or cannot be reached
-│   └── NotFoundError      the store is there, the thing asked for is not
+│   ├── NotFoundError      the store is there, the thing asked for is not
+│   └── QueueFullError     the queue has no room, or not soon enough
 ├── BackupError            S3 or the local backup folder refuses, or a checksum differs
 ├── TrackingError          MLflow or DagsHub refuses or cannot be reached
 ├── LabError               the traffic lab cannot be built, a program of it fails, or a flow has no known origin
@@ -65,6 +66,10 @@ class StoreError(NetwardenError):
 
 class NotFoundError(StoreError):
     """The store is there, the thing asked for is not."""
+
+
+class QueueFullError(StoreError):
+    """The queue has no room, or not soon enough."""
 
 
 class BackupError(NetwardenError):

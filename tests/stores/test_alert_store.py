@@ -68,6 +68,38 @@ def test_the_first_of_two_alerts_of_one_id_stays(store):
     assert store.count() == 2
 
 
+def test_the_final_record_confirms_an_early_alert_and_keeps_when_it_was_raised(store):
+    assert store.add([alert(1, interim=True, score=0.6, bundle_id="b1")]) == 1
+    final = alert(1, raised_at=NOON + timedelta(seconds=9), score=0.9, bundle_id="b2", features={"packets": 7})
+    assert store.add([final, final]) == 0
+    assert store.get("alert-0001") == final.model_copy(update={"raised_at": NOON + timedelta(microseconds=1)})
+
+
+def test_a_final_record_below_the_threshold_withdraws_the_early_alert_but_no_final_one(store):
+    store.add([alert(1, interim=True), alert(2)])
+    store.withdraw(["alert-0001", "alert-0002", "alert-0003"], NOON)
+    store.withdraw(["alert-0001"], NOON + timedelta(seconds=1))
+    withdrawn = store.get("alert-0001")
+    assert (withdrawn.withdrawn_at, withdrawn.interim) == (NOON, False)
+    assert store.get("alert-0002").withdrawn_at is None
+    assert store.count({"withdrawn_at": None}) == 1
+    assert store.count() == 2
+
+
+def test_an_early_record_that_comes_after_the_final_one_raises_nothing(store):
+    store.withdraw(["alert-0001"], NOON)
+    assert store.add([alert(1, interim=True), alert(2, interim=True)]) == 1
+    assert ids(store.find().alerts) == ["alert-0002"]
+    store.add([alert(3)])
+    store.add([alert(3, interim=True, score=0.6)])
+    assert store.get("alert-0003") == alert(3)
+
+
+def test_a_final_alert_is_stored_although_another_bundle_had_withdrawn_it(store):
+    store.withdraw(["alert-0001"], NOON)
+    assert store.add([alert(1)]) == 1
+
+
 def test_an_alert_that_is_not_there_is_said_to_be_missing(store):
     with pytest.raises(NotFoundError, match="no alert 'nothing'"):
         store.get("nothing")

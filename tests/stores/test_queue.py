@@ -1,25 +1,33 @@
-"""What every queue promises."""
+"""What every queue and every feed promises."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import pytest
 
-from netwarden.errors import StoreError
-from netwarden.sources.memory_queue import MemoryQueue
-from netwarden.sources.store import Queue
+from netwarden.errors import QueueFullError, StoreError
+from netwarden.sources.memory_queue import MemoryFeed, MemoryQueue
+from netwarden.sources.redis_queue import RedisFeed, RedisQueue
+from netwarden.sources.store import Feed, Queue, QueueLimits
+from tests.fixtures.servers import free_port
 
 MakeQueue = Callable[..., Queue]
 
 
-@pytest.fixture(params=["memory"])
-def make_queue() -> Iterator[MakeQueue]:
-    """Queues of a capacity and a way to treat a full one; publish waits for 0.2 s at most."""
+@pytest.fixture(params=["memory", "redis"])
+def make_queue(request) -> Iterator[MakeQueue]:
+    """Queues of given limits; publish waits for 0.2 s at most."""
     made: list[Queue] = []
+    opener: Any = MemoryQueue
+    if request.param == "redis":
+        opener = partial(RedisQueue, request.getfixturevalue("redis_url"))
 
-    def make(capacity: int = 100, when_full: str = "wait") -> Queue:
-        queue = MemoryQueue(capacity, when_full, publish_timeout_s=0.2)  # type: ignore[arg-type]
+    def make(**limits: Any) -> Queue:
+        queue: Queue = opener(QueueLimits(publish_timeout_s=0.2, **limits))
         made.append(queue)
         return queue
 
@@ -30,6 +38,19 @@ def make_queue() -> Iterator[MakeQueue]:
 
 def bodies(messages):
     return [message.body for message in messages]
+
+
+def ids(messages):
+    return [message.message_id for message in messages]
+
+
+@contextmanager
+def soon(what: Callable[[Any], object], value: Any) -> Iterator[None]:
+    """Does something from another thread while the block runs."""
+    timer = threading.Timer(0.05, what, [value])
+    timer.start()
+    yield
+    timer.join()
 
 
 def test_messages_come_in_order_and_once_per_group(make_queue):
@@ -45,7 +66,7 @@ def test_every_message_has_its_own_id_and_counts_its_deliveries(make_queue):
     queue = make_queue()
     given = [queue.publish(b"same"), queue.publish(b"same")]
     messages = queue.read("a", 2, 0)
-    assert [message.message_id for message in messages] == given
+    assert ids(messages) == given
     assert len(set(given)) == 2
     assert [message.deliveries for message in messages] == [1, 1]
 
@@ -55,8 +76,9 @@ def test_a_message_counts_until_it_is_acknowledged(make_queue):
     queue.publish(b"x")
     (message,) = queue.read("a", 1, 0)
     assert queue.depth() == 1
-    queue.acknowledge([message.message_id, "unknown"])
+    queue.acknowledge([message.message_id, "9-9"])
     queue.acknowledge([message.message_id])
+    queue.acknowledge([])
     assert queue.depth() == 0
 
 
@@ -86,41 +108,117 @@ def test_a_claim_takes_no_more_than_its_limit_oldest_first(make_queue):
     assert bodies(queue.claim("b", idle_s=0, limit=2)) == [b"0", b"1"]
 
 
-def test_a_dead_letter_leaves_the_queue_and_keeps_its_reason(make_queue):
+def test_a_message_that_is_held_is_not_claimed_and_counts_no_delivery(make_queue):
+    queue = make_queue()
+    queue.publish(b"x")
+    held = ids(queue.read("a", 1, 0))
+    time.sleep(0.3)
+    queue.hold("a", held)
+    assert queue.claim("b", idle_s=0.25, limit=1) == []
+    time.sleep(0.3)
+    assert [message.deliveries for message in queue.claim("b", idle_s=0.25, limit=1)] == [2]
+
+
+def test_a_message_is_split_in_one_step_and_only_while_it_is_pending(make_queue):
+    queue = make_queue()
+    queue.publish(b"ab")
+    (message,) = queue.read("a", 1, 0)
+    queue.split(message, [b"a", b"b"])
+    queue.split(message, [b"a", b"b"])
+    assert queue.depth() == 2
+    assert bodies(queue.read("a", 9, 0)) == [b"a", b"b"]
+
+
+def test_a_dead_letter_leaves_the_queue_once_and_keeps_its_reason(make_queue):
     queue = make_queue()
     queue.publish(b"broken")
     (message,) = queue.read("a", 1, 0)
     queue.dead_letter(message, "not an Arrow stream")
+    queue.dead_letter(message, "again, by a worker that had it too")
     assert queue.depth() == 0
-    ((kept, reason),) = queue.dead_letters()
-    assert (kept.body, reason) == (b"broken", "not an Arrow stream")
+    (letter,) = queue.dead_letters()
+    assert (letter.body, letter.reason) == (b"broken", "not an Arrow stream")
+
+
+def test_a_part_of_a_message_can_be_set_aside_in_its_place(make_queue):
+    queue = make_queue()
+    queue.publish(b"good and bad")
+    (message,) = queue.read("a", 1, 0)
+    queue.dead_letter(message, "bad", [b"bad"])
+    assert [letter.body for letter in queue.dead_letters()] == [b"bad"]
+
+
+def test_a_dead_letter_that_is_redriven_is_queued_again_and_no_longer_dead(make_queue):
+    queue = make_queue()
+    for body in (b"1", b"2"):
+        queue.publish(body)
+        queue.dead_letter(queue.read("a", 1, 0)[0], "no detector")
+    first, second = queue.dead_letters()
+    assert queue.redrive([first.letter_id, first.letter_id]) == 1
+    assert queue.redrive([first.letter_id]) == queue.redrive([]) == 0
+    assert bodies(queue.read("a", 9, 0)) == [b"1"]
+    assert queue.dead_letters() == [second]
+
+
+def test_dead_letters_beyond_the_bound_drop_the_oldest_and_are_counted(make_queue):
+    queue = make_queue(dead_letters=2)
+    for body in (b"1", b"2", b"3"):
+        queue.publish(body)
+        queue.dead_letter(queue.read("a", 1, 0)[0], "no")
+    assert [letter.body for letter in queue.dead_letters()] == [b"2", b"3"]
+    assert queue.dropped == 1
 
 
 def test_a_full_queue_that_waits_refuses_after_a_while_and_says_so(make_queue):
-    queue = make_queue(capacity=2)
+    queue = make_queue(messages=2)
     queue.publish(b"1")
     queue.publish(b"2")
-    with pytest.raises(StoreError, match=r"full \(2 messages\) for 0.2 s; is a worker reading it"):
+    with pytest.raises(QueueFullError, match=r"full \(2 messages.*for 0.2 s; is a worker reading it"):
         queue.publish(b"3")
     assert queue.dropped == 0
 
 
-def test_a_waiting_publisher_goes_on_when_there_is_room(make_queue):
-    queue = make_queue(capacity=1)
+def test_bytes_fill_a_queue_too_but_one_message_always_fits(make_queue):
+    queue = make_queue(bytes=10)
+    queue.publish(b"x" * 20)
+    with pytest.raises(QueueFullError):
+        queue.publish(b"y")
+    queue.acknowledge(ids(queue.read("a", 1, 0)))
+    queue.publish(b"x" * 6)
+    queue.publish(b"x" * 4)
+    with pytest.raises(QueueFullError):
+        queue.publish(b"y")
+
+
+def test_what_is_handed_out_takes_room_until_it_is_acknowledged(make_queue):
+    queue = make_queue(messages=1)
     queue.publish(b"1")
-    publisher = threading.Thread(target=queue.publish, args=(b"2",))
-    publisher.start()
-    assert bodies(queue.read("a", 1, 1)) == [b"1"]
+    handed_out = queue.read("a", 1, 1)
+    with pytest.raises(QueueFullError):
+        queue.publish(b"2")
+    with soon(queue.acknowledge, ids(handed_out)):
+        queue.publish(b"2")
     assert bodies(queue.read("a", 1, 1)) == [b"2"]
-    publisher.join()
 
 
-def test_a_full_queue_that_drops_loses_the_oldest_and_counts_it(make_queue):
-    queue = make_queue(capacity=2, when_full="drop_oldest")
-    for number in range(5):
+def test_a_full_queue_that_drops_loses_the_oldest_that_nobody_has_and_counts_it(make_queue):
+    queue = make_queue(messages=3, when_full="drop_oldest")
+    queue.publish(b"0")
+    assert bodies(queue.read("a", 1, 0)) == [b"0"]
+    for number in range(1, 6):
         queue.publish(b"%d" % number)
-    assert bodies(queue.read("a", 10, 0)) == [b"3", b"4"]
+    assert bodies(queue.read("a", 10, 0)) == [b"4", b"5"]
     assert queue.dropped == 3
+    assert queue.depth() == 3
+
+
+def test_a_queue_that_drops_also_drops_what_is_too_old(make_queue):
+    queue = make_queue(when_full="drop_oldest", max_age_s=0.1)
+    queue.publish(b"old")
+    time.sleep(0.15)
+    queue.publish(b"new")
+    assert bodies(queue.read("a", 10, 0)) == [b"new"]
+    assert queue.dropped == 1
 
 
 def test_a_reader_waits_for_a_message_but_not_for_ever(make_queue):
@@ -128,5 +226,64 @@ def test_a_reader_waits_for_a_message_but_not_for_ever(make_queue):
     began = time.monotonic()
     assert queue.read("a", 1, wait_s=0.1) == []
     assert time.monotonic() - began >= 0.1
-    threading.Timer(0.05, queue.publish, [b"late"]).start()
-    assert bodies(queue.read("a", 1, wait_s=5)) == [b"late"]
+    with soon(queue.publish, b"late"):
+        assert bodies(queue.read("a", 1, wait_s=5)) == [b"late"]
+
+
+# --- feeds --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["memory", "redis"])
+def feed(request) -> Iterator[Feed]:
+    """A feed that keeps three entries."""
+    made: Feed = (
+        MemoryFeed(3)
+        if request.param == "memory"
+        else RedisFeed(request.getfixturevalue("redis_url"), "scored", entries=3)
+    )
+    yield made
+    made.close()
+
+
+def test_a_feed_keeps_the_latest_for_every_follower(feed):
+    for number in range(5):
+        feed.append(b"%d" % number)
+    for _ in range(2):
+        entries = feed.after("", 10, 0)
+        assert [body for _, body in entries] == [b"2", b"3", b"4"]
+    assert feed.after(entries[0][0], 1, 0) == entries[1:2]
+    assert feed.after(entries[-1][0], 10, 0) == []
+
+
+def test_a_follower_waits_for_the_next_entry(feed):
+    last = feed.append(b"first")
+    with soon(feed.append, b"next"):
+        assert [body for _, body in feed.after(last, 10, wait_s=5)] == [b"next"]
+
+
+# --- Redis ----------------------------------------------------------------------------------------------------
+
+
+def test_a_redis_queue_goes_on_after_its_server_was_emptied(redis_url):
+    import redis  # noqa: PLC0415 - for this test alone
+
+    queue = RedisQueue(redis_url)
+    queue.publish(b"lost")
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    with pytest.raises(StoreError, match="NOGROUP"):
+        queue.read("a", 1, 0)
+    queue.publish(b"kept")
+    assert bodies(queue.read("a", 9, 0)) == [b"kept"]
+    queue.close()
+
+
+def test_a_redis_that_is_not_there_is_named(free_url):
+    queue = RedisQueue(free_url, timeout_s=1)
+    with pytest.raises(StoreError, match=r"Redis 127.0.0.1:\d+: no answer .*is it running"):
+        queue.publish(b"x")
+
+
+@pytest.fixture
+def free_url() -> str:
+    return f"redis://127.0.0.1:{free_port()}/0"

@@ -21,7 +21,7 @@ class Alert(BaseModel):
     flow_id: str
     bundle_id: str
     schema_id: str
-    origin: str = Field("upload", description="upload, api, stream, replay or lab")
+    origin: str = Field("upload", description="upload or api; of streams live, capture or replay")
     sensor: str = ""
     raised_at: datetime = Field(description="When it was scored, UTC")
     started_at: datetime | None = Field(None, description="First packet of the flow, UTC")
@@ -35,5 +35,7 @@ class Alert(BaseModel):
     target_port: int | None = None
     protocol: int | None = None
     interim: bool = Field(False, description="Raised before the flow ended; the final record confirms or withdraws it")
+    withdrawn_at: datetime | None = Field(None, description="When the final record came below the threshold, UTC")
+    truth: str | None = Field(None, description="Label that came with the flow, as a replay's rows have one")
     state: TriageState = "new"
     features: dict[str, Any] = Field(default_factory=dict)

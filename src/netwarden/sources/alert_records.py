@@ -13,7 +13,11 @@ from netwarden.flows.alert import Alert
 from netwarden.sources.filters import FIELDS, plain
 from netwarden.sources.store import AlertPage
 
-_TIMES = ("raised_at", "started_at")
+_TIMES = ("raised_at", "started_at", "withdrawn_at")
+# What the alert of a final record changes in an early one: all but its id, when it was raised, and triage.
+CONFIRMED = (*(name for name in FIELDS if name not in ("alert_id", "raised_at", "state")), "features")
+LATE_RECORDS_S = 86_400  # how long a store remembers whose early alerts were withdrawn
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CURSOR = re.compile(r"(-?\d{1,18})~(.+)")
 

@@ -1,28 +1,48 @@
 """Alerts in one SQLite file."""
 
+# ruff: noqa: S608 - column names in queries are our own or checked, values are bound
+
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from netwarden.flows.alert import Alert
-from netwarden.sources.alert_records import from_record, no_such_alert, page, read_cursor, to_record
-from netwarden.sources.filters import FIELDS, Condition, Where, conditions
+from netwarden.sources.alert_records import (
+    CONFIRMED,
+    LATE_RECORDS_S,
+    from_record,
+    no_such_alert,
+    page,
+    read_cursor,
+    to_record,
+)
+from netwarden.sources.filters import FIELDS, Condition, Where, conditions, plain
 from netwarden.sources.sqlite import Database
 from netwarden.sources.store import AlertPage
 
 _COLUMNS = (*FIELDS, "features")
 _FOUND_BY = ("state", "family", "source", "target", "bundle_id")  # beside the time, which orders every answer
+_LAYOUT = 2  # layout 1 had a table `alerts` that nothing was ever written to
 _TABLES = "; ".join(
     [
-        f"CREATE TABLE IF NOT EXISTS alerts ({', '.join(_COLUMNS)}, PRIMARY KEY (alert_id)) WITHOUT ROWID",
-        "CREATE INDEX IF NOT EXISTS alerts_by_time ON alerts (raised_at, alert_id)",
-        *(f"CREATE INDEX IF NOT EXISTS alerts_by_{name} ON alerts ({name}, raised_at, alert_id)" for name in _FOUND_BY),
+        f"CREATE TABLE IF NOT EXISTS raised ({', '.join(_COLUMNS)}, PRIMARY KEY (alert_id)) WITHOUT ROWID",
+        "CREATE INDEX IF NOT EXISTS raised_by_time ON raised (raised_at, alert_id)",
+        *(f"CREATE INDEX IF NOT EXISTS raised_by_{name} ON raised ({name}, raised_at, alert_id)" for name in _FOUND_BY),
+        "CREATE TABLE IF NOT EXISTS withdrawn (alert_id PRIMARY KEY, at) WITHOUT ROWID",
+        "CREATE INDEX IF NOT EXISTS withdrawn_by_time ON withdrawn (at)",
     ]
 )
-_ADD = f"INSERT OR IGNORE INTO alerts ({', '.join(_COLUMNS)}) VALUES (:{', :'.join(_COLUMNS)})"  # noqa: S608 - our own column names
+_ADD = (
+    f"INSERT OR IGNORE INTO raised ({', '.join(_COLUMNS)}) SELECT :{', :'.join(_COLUMNS)} "
+    "WHERE NOT :interim OR NOT EXISTS (SELECT 1 FROM withdrawn WHERE alert_id = :alert_id)"
+)
+_CONFIRM = (
+    f"UPDATE raised SET {', '.join(f'{name} = :{name}' for name in CONFIRMED)} WHERE alert_id = :alert_id AND interim"
+)
 _PIECE = 500  # alerts of one transaction, some 10 ms
 
 
@@ -30,21 +50,37 @@ class EmbeddedAlertStore:
     """AlertStore in one file."""
 
     def __init__(self, path: Path) -> None:
-        self._database = Database(path, _TABLES)
+        self._database = Database(path, _TABLES, _LAYOUT)
 
     def add(self, alerts: Sequence[Alert]) -> int:
-        """Store those not there yet; returns how many were new."""
+        """Store those not there yet; returns how many were new. Final records take the place of early ones."""
         records = [to_record(alert) for alert in alerts]
         added = 0
         for start in range(0, len(records), _PIECE):
+            piece = records[start : start + _PIECE]
             with self._database.write() as connection:
-                added += connection.executemany(_ADD, records[start : start + _PIECE]).rowcount
+                new = connection.executemany(_ADD, piece).rowcount
+                if new < len(piece):
+                    connection.executemany(_CONFIRM, [record for record in piece if not record["interim"]])
+            added += new
         return added
+
+    def withdraw(self, alert_ids: Sequence[str], at: datetime) -> None:
+        """Say of flows that had early records that their final ones are below the threshold."""
+        now, forgotten = plain(at), plain(at - timedelta(seconds=LATE_RECORDS_S))
+        for start in range(0, len(alert_ids), _PIECE):
+            rows = [(now, alert_id) for alert_id in alert_ids[start : start + _PIECE]]
+            with self._database.write() as connection:
+                connection.executemany("INSERT OR IGNORE INTO withdrawn (at, alert_id) VALUES (?, ?)", rows)
+                connection.executemany(
+                    "UPDATE raised SET withdrawn_at = ?, interim = FALSE WHERE alert_id = ? AND interim", rows
+                )
+                connection.execute("DELETE FROM withdrawn WHERE at < ?", (forgotten,))
 
     def get(self, alert_id: str) -> Alert:
         """Raises NotFoundError."""
         with self._database.read() as connection:
-            records = _records(connection, "SELECT * FROM alerts WHERE alert_id = ?", [alert_id])
+            records = _records(connection, "SELECT * FROM raised WHERE alert_id = ?", [alert_id])
         if not records:
             raise no_such_alert(alert_id)
         return from_record(records[0])
@@ -55,7 +91,7 @@ class EmbeddedAlertStore:
         if cursor is not None:
             clause += " AND (raised_at, alert_id) < (?, ?)"
             values += read_cursor(cursor)
-        query = f"SELECT * FROM alerts WHERE {clause} ORDER BY raised_at DESC, alert_id DESC LIMIT ?"  # noqa: S608 - fields checked, values bound
+        query = f"SELECT * FROM raised WHERE {clause} ORDER BY raised_at DESC, alert_id DESC LIMIT ?"
         with self._database.read() as connection:
             return page(_records(connection, query, [*values, limit + 1]), limit)
 
@@ -63,7 +99,7 @@ class EmbeddedAlertStore:
         """Alerts that meet every condition of `where`."""
         clause, values = _clause(conditions(where))
         with self._database.read() as connection:
-            row = connection.execute(f"SELECT COUNT(*) FROM alerts WHERE {clause}", values).fetchone()  # noqa: S608 - as above
+            row = connection.execute(f"SELECT COUNT(*) FROM raised WHERE {clause}", values).fetchone()
         return int(row[0])
 
     def close(self) -> None:

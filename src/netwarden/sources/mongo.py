@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import certifi
-from pymongo import MongoClient, ReplaceOne
+from pymongo import MongoClient, ReplaceOne, UpdateOne
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import (
@@ -126,6 +126,13 @@ class Mongo:
             return
         with self.explained():
             collection.bulk_write([ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in documents])
+
+    def update_each(self, collection: Collection[Document], changes: Sequence[tuple[Document, Document]]) -> None:
+        """Carry out updates, each a query and its change; those that match nothing do nothing."""
+        if not changes:
+            return
+        with self.explained():
+            collection.bulk_write([UpdateOne(query, change) for query, change in changes], ordered=False)
 
     def update_one(self, collection: Collection[Document], key: str, stages: list[Document]) -> Document:
         """The document of a key after an update by the server's own expressions, created where it is not there."""

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from netwarden.flows.alert import Alert
-from netwarden.sources.alert_records import from_record, no_such_alert, page, read_cursor, to_record
-from netwarden.sources.filters import Where, conditions
+from netwarden.sources.alert_records import (
+    CONFIRMED,
+    LATE_RECORDS_S,
+    from_record,
+    no_such_alert,
+    page,
+    read_cursor,
+    to_record,
+)
+from netwarden.sources.filters import Where, conditions, plain
 from netwarden.sources.mongo import Document, Mongo
 from netwarden.sources.store import AlertPage
 
@@ -23,9 +32,36 @@ class MongoAlertStore:
         self._indexed = False
 
     def add(self, alerts: Sequence[Alert]) -> int:
-        """Store those not there yet; returns how many were new."""
+        """Store those not there yet; returns how many were new. Final records take the place of early ones."""
         self._index()
-        return self._mongo.add_new(self._alerts, [{"_id": alert.alert_id, **to_record(alert)} for alert in alerts])
+        records = [{"_id": alert.alert_id, **to_record(alert)} for alert in alerts]
+        added = self._mongo.add_new(self._alerts, records)
+        if added < len(records):
+            self._decide({one["_id"]: {name: one[name] for name in CONFIRMED} for one in records if not one["interim"]})
+        return added - self._too_late([record["_id"] for record in records if record["interim"]])
+
+    def withdraw(self, alert_ids: Sequence[str], at: datetime) -> None:
+        """Say of flows that had early records that their final ones are below the threshold."""
+        self._index()
+        self._mongo.add_new(self._withdrawn, [{"_id": alert_id, "at": at} for alert_id in alert_ids])
+        self._decide({alert_id: {"withdrawn_at": plain(at), "interim": False} for alert_id in alert_ids})
+
+    def _decide(self, final: Mapping[str, Document]) -> None:
+        """Put what final records say into the early alerts among those of these ids."""
+        self._mongo.update_each(
+            self._alerts, [({"_id": key, "interim": True}, {"$set": change}) for key, change in final.items()]
+        )
+
+    def _too_late(self, early: list[str]) -> int:
+        """Remove early alerts, just added, of flows that were withdrawn before; returns how many.
+
+        Looked up after adding: `withdraw` writes in the other order, so one of both sees what the other wrote.
+        """
+        if not early:
+            return 0
+        with self._mongo.explained():
+            late = [one["_id"] for one in self._withdrawn.find({"_id": {"$in": early}}, {"_id": 1})]
+            return int(self._alerts.delete_many({"_id": {"$in": late}, "interim": True}).deleted_count) if late else 0
 
     def get(self, alert_id: str) -> Alert:
         """Raises NotFoundError."""
@@ -58,6 +94,10 @@ class MongoAlertStore:
     def _alerts(self) -> Any:
         return self._mongo.collection("alerts")
 
+    @property
+    def _withdrawn(self) -> Any:
+        return self._mongo.collection("withdrawn_alerts")
+
     def _index(self) -> None:
         if self._indexed:
             return
@@ -65,6 +105,7 @@ class MongoAlertStore:
             self._alerts.create_index([("raised_at", -1), ("alert_id", -1)])
             for name in _FOUND_BY:
                 self._alerts.create_index([(name, 1), ("raised_at", -1), ("alert_id", -1)])
+            self._withdrawn.create_index("at", expireAfterSeconds=LATE_RECORDS_S)
         self._indexed = True
 
 

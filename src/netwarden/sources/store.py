@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from netwarden.flows.alert import Alert
 
@@ -96,10 +96,25 @@ class AlertPage:
 
 
 class AlertStore(Protocol):
-    """Alerts by id. Adding the same alert twice keeps the first, whatever bundle or redelivery made the second."""
+    """Alerts by id, one per flow. Adding the same alert twice keeps the first, whatever bundle or redelivery made it.
+
+    An alert of an interim record is early: the flow's final record confirms it (`add`) or takes it back (`withdraw`),
+    and the first final record decides. Records may come in any order and any number of times.
+    """
 
     def add(self, alerts: Sequence[Alert]) -> int:
-        """Store those not there yet; returns how many were new."""
+        """Store those not there yet; returns how many were new.
+
+        An alert of a final record takes the place of an early one, keeping when that was raised and its triage. An
+        early one whose flow was withdrawn before is not raised again.
+        """
+        ...
+
+    def withdraw(self, alert_ids: Sequence[str], at: datetime) -> None:
+        """Say of flows that had early records that their final ones are below the threshold.
+
+        Early alerts of theirs get `withdrawn_at` and are no longer interim. A late early record counts for a day.
+        """
         ...
 
     def get(self, alert_id: str) -> Alert:
@@ -176,7 +191,7 @@ class Registry(Protocol):
     def close(self) -> None: ...
 
 
-# --- queue --------------------------------------------------------------------------------------------------
+# --- queue and feed -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -188,38 +203,94 @@ class Message:
     deliveries: int = 1
 
 
+@dataclass(frozen=True)
+class DeadLetter:
+    """A body that could not be processed, and why."""
+
+    letter_id: str
+    body: bytes
+    reason: str
+
+
+@dataclass(frozen=True)
+class QueueLimits:
+    """What bounds a queue: messages that nobody has acknowledged, and their bytes.
+
+    Full, `publish` waits up to `publish_timeout_s`, or drops the oldest that was not handed out and counts it; then
+    messages older than `max_age_s` go too (0: whatever their age).
+    """
+
+    messages: int = 1024
+    bytes: int = 256 << 20
+    when_full: Literal["wait", "drop_oldest"] = "wait"
+    publish_timeout_s: float = 30.0
+    max_age_s: float = 0.0
+    dead_letters: int = 10_000  # beyond it the oldest is dropped and counted
+
+
 class Queue(Protocol):
-    """At-least-once delivery of byte bodies to one consumer group."""
+    """At-least-once delivery of byte bodies to one group of consumers. Every method raises StoreError."""
 
     @property
     def dropped(self) -> int:
-        """Messages lost to the bound since this queue was opened, where it drops the oldest when full."""
+        """Messages and dead letters lost to the bounds by what this object did."""
         ...
 
     def publish(self, body: bytes) -> str:
-        """Append a body and return its id. Waits or drops the oldest when full, as configured."""
+        """Append a body and return its id. Raises QueueFullError where there is no room in time."""
         ...
 
     def read(self, consumer: str, limit: int, wait_s: float) -> list[Message]:
         """Next messages for a consumer; they stay pending until acknowledged."""
         ...
 
-    def acknowledge(self, message_ids: Sequence[str]) -> None: ...
+    def acknowledge(self, message_ids: Sequence[str]) -> None:
+        """Forget messages that are done; unknown ids are ignored, since a message may be done twice."""
+        ...
 
     def claim(self, consumer: str, idle_s: float, limit: int) -> list[Message]:
         """Take over messages left pending for at least idle_s, whoever had them, oldest first."""
         ...
 
-    def dead_letter(self, message: Message, reason: str) -> None:
-        """Move a message that cannot be processed aside, with its reason, and acknowledge it."""
+    def hold(self, consumer: str, message_ids: Sequence[str]) -> None:
+        """Say that pending messages are still being worked on, so that nobody claims them for now."""
         ...
 
-    def dead_letters(self, limit: int = 100) -> list[tuple[Message, str]]:
-        """Messages moved aside and why, oldest first."""
+    def split(self, message: Message, bodies: Sequence[bytes]) -> None:
+        """Put bodies, all at once, in the place of a message that is pending."""
+        ...
+
+    def dead_letter(self, message: Message, reason: str, bodies: Sequence[bytes] | None = None) -> None:
+        """Acknowledge a pending message and, in the same step, set it aside with a reason (or `bodies` instead of it).
+
+        Does nothing where the message is done already, so that nothing is set aside twice.
+        """
+        ...
+
+    def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
+        """What was set aside, oldest first."""
+        ...
+
+    def redrive(self, letter_ids: Sequence[str]) -> int:
+        """Put dead letters back into the queue, beyond its bounds; returns how many were still there."""
         ...
 
     def depth(self) -> int:
         """Messages not yet acknowledged."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Feed(Protocol):
+    """The latest byte bodies, for any number of followers; the oldest go when it is full."""
+
+    def append(self, body: bytes) -> str:
+        """Add a body and return its id. Raises StoreError."""
+        ...
+
+    def after(self, entry_id: str, limit: int, wait_s: float) -> list[tuple[str, bytes]]:
+        """Entries behind one, oldest first; empty: from the oldest kept. Raises StoreError."""
         ...
 
     def close(self) -> None: ...
