@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +14,9 @@ from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from netwarden.capture.meter import MeterSettings
+    from netwarden.capture.recent import RecentPackets
+
+_LEAST_RECENT = 4_000_000  # the kernel hands packets over in blocks of a megabyte
 
 
 class _RunByDefault(TyperGroup):
@@ -67,6 +72,12 @@ def run(
             help="Add the first so many payload bytes of each direction (up to 1024), hexadecimal in text files"
         ),
     ] = 0,
+    recent_packets: Annotated[
+        str, typer.Option(help="Keep so many bytes of the latest packets (64MB), for `meter extract` while this runs")
+    ] = "",
+    packets_socket: Annotated[
+        Path | None, typer.Option(help="Where it asks for them", show_default="netwarden-INTERFACE.sock")
+    ] = None,
 ) -> None:
     """Meter captures, or an interface, into a file of flows (the word `run` may be left out)."""
     from netwarden.capture.compiled import ready
@@ -77,6 +88,10 @@ def run(
     captures = files or []
     if bool(captures) == bool(interface):
         raise ConfigError("give either captures or --interface")
+    if captures and (recent_packets or packets_socket):
+        raise ConfigError("recent packets are kept of an interface; of captures, `meter extract` finds them later")
+    if packets_socket and not recent_packets:
+        raise ConfigError("--packets-socket gives out what --recent-packets keeps; say how much that is")
     check_output(output, names, captures)
     check_payload(payload_first, names)
     if names == "cicflowmeter" and mode == "corrected":
@@ -86,9 +101,13 @@ def run(
     ready(_say)
     options: Any = {"inner": inner, "sensor": sensor, "payload_first": payload_first}
     report = MeterReport()
-    with meter_progress(captures) as progress:
+    with (
+        _recent(recent_packets, packets_socket or Path(f"netwarden-{interface}.sock"), inner, mode) as recent,
+        meter_progress(captures) as progress,
+    ):
         if interface:
-            tables = meter_live(interface, settings, _interrupted(), **options, report=report, progress=progress)
+            stop = _interrupted()
+            tables = meter_live(interface, settings, stop, **options, report=report, progress=progress, recent=recent)
         else:
             tables = meter_captures(captures, settings, **options, report=report, progress=progress)
         write_flows(tables, output, no_flows(settings, payload_first), names=names)
@@ -97,7 +116,9 @@ def run(
 
 @meter.command()
 def extract(
-    captures: Annotated[list[str], typer.Argument(help="The captures that were metered")],
+    captures: Annotated[
+        list[str], typer.Argument(help="The captures that were metered, or the socket of a live meter")
+    ],
     flow: Annotated[str, typer.Option(help="Flow id, or a unique beginning of it")],
     output: Annotated[Path, typer.Option("--output", "-o", help="pcap to write")],
     mode: _Mode = "corrected",
@@ -107,13 +128,20 @@ def extract(
     max_flows: _MostFlows = 131_072,
     sensor: _Sensor = "",
 ) -> None:
-    """Write the packets behind one flow; metering options must be those that the flow was metered with."""
+    """Write the packets behind one flow; metering options must be those that the flow was metered with.
+
+    A live meter that keeps recent packets (--recent-packets) is asked at its socket, and knows its options.
+    """
     from netwarden.capture.compiled import ready
     from netwarden.capture.extract import extract_flow
+    from netwarden.capture.recent_socket import fetch_packets
 
-    settings = _settings(mode, idle_timeout, active_timeout, max_flows)
-    ready(_say)
-    packets = extract_flow(captures, flow, output, settings, inner=inner, sensor=sensor)
+    if len(captures) == 1 and Path(captures[0]).is_socket():
+        packets = fetch_packets(Path(captures[0]), flow, output)
+    else:
+        settings = _settings(mode, idle_timeout, active_timeout, max_flows)
+        ready(_say)
+        packets = extract_flow(captures, flow, output, settings, inner=inner, sensor=sensor)
     print(f"{packets:,} packets of flow {flow} in {output}")
 
 
@@ -135,6 +163,32 @@ def _settings(
         {"mode": mode} if active_timeout is None else {"mode": mode, "active_timeout_s": active_timeout}
     )
     return make(idle_timeout_s=idle_timeout, max_flows=max_flows, interim_s=interim, **changes)
+
+
+@contextmanager
+def _recent(size: str, path: Path, inner: bool, mode: str) -> Iterator[RecentPackets | None]:
+    """Recent packets, given out at a socket, where a size is asked for; else none."""
+    from netwarden.capture.recent import RecentPackets
+    from netwarden.capture.recent_socket import packets_served
+
+    if not size:
+        yield None
+        return
+    recent = RecentPackets(_bytes(size), inner=inner, original=mode == "cicflowmeter")
+    with packets_served(recent, path):
+        _say(f"packets of the latest {recent.most_bytes:,} bytes: netwarden meter extract {path} --flow ID -o one.pcap")
+        yield recent
+
+
+def _bytes(size: str) -> int:
+    from netwarden.errors import ConfigError
+
+    units = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+    number = size.upper().rstrip("KMGB")
+    unit = size.upper().removeprefix(number)
+    if not number.isdecimal() or unit not in units or int(number) * units[unit] < _LEAST_RECENT:
+        raise ConfigError(f"--recent-packets is {size!r}; it is a size of at least 4MB, such as 64MB or 1GB")
+    return int(number) * units[unit]
 
 
 def _interrupted() -> Any:

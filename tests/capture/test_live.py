@@ -14,10 +14,7 @@ import pytest
 
 from netwarden.capture.meter import MeterSettings
 from netwarden.capture.metering import MeterReport, meter_captures, meter_live
-from netwarden.capture.pcap import Frames, read_capture
-from netwarden.capture.recent import RecentPackets
 from netwarden.errors import InputError
-from tests.capture.frames import Packet, capture
 from tests.fixtures.data import given
 
 BIN = Path(sys.executable).parent
@@ -94,26 +91,3 @@ def wait_for_tap(cable) -> None:
 def test_an_interface_that_is_not_there_is_named_with_those_that_are():
     with pytest.raises(InputError, match=r"no interface 'nowhere0'; there are: .*lo"):
         next(meter_live("nowhere0", RULES, lambda: True))
-
-
-def batch_of(packets) -> Frames:
-    (frames,) = read_capture(io.BytesIO(capture(packets)))
-    return frames
-
-
-def test_recent_packets_are_bounded_and_those_of_a_flow_can_be_saved(tmp_path):
-    ours = [Packet(1_000_000 + step, payload=10) for step in range(5)]
-    others = [Packet(1_000_000 + step, "10.9.9.9", payload=1000) for step in range(50)]
-    recent = RecentPackets(most_bytes=100_000)
-    recent.keep(batch_of(sorted(ours + others, key=lambda packet: packet.time_us)))
-    (table,) = meter_captures([io.BytesIO(capture(ours))], MeterSettings())
-    row = table.arrow.to_pylist()[0]
-    assert recent.save(row, tmp_path / "one.pcap") == 5
-    (again,) = meter_captures([tmp_path / "one.pcap"], MeterSettings())
-    assert again.arrow.to_pylist() == table.arrow.to_pylist()
-    for _ in range(10):
-        recent.keep(batch_of(others))
-    assert recent.bytes <= 100_000
-    with pytest.raises(InputError, match=f"packets of flow {row['flow_id']} are gone: 100,000 bytes are kept"):
-        recent.save(row, tmp_path / "two.pcap")
-    assert not (tmp_path / "two.pcap").exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow.compute as pc
 
 from netwarden.capture.meter import FlowMeter, MeterSettings
@@ -20,10 +20,11 @@ from netwarden.capture.stream import Capture, Decoder, StreamFacts, read_packets
 from netwarden.capture.tables import flow_table
 from netwarden.errors import InputError
 
+_TCP, _UDP = 6, 17
 _PCAP_NS = 0xA1B23C4D
 _LONGEST_FRAME = 262_144
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_KEY_COLUMNS = ["flow_id", "src_ip", "src_port", "dst_ip", "dst_port", "protocol", "started_at", "flow_duration_us"]
+KEY_COLUMNS = ["flow_id", "src_ip", "src_port", "dst_ip", "dst_port", "protocol", "started_at", "flow_duration_us"]
 
 
 def extract_flow(
@@ -47,7 +48,9 @@ def extract_flow(
         for capture in captures:
             decoder = Decoder(inner=inner, original=original)
             for frames in read_capture(capture):
-                written += write(frames, flow.frames_of(decoder(frames)))
+                written += write(frames, flow.frames_of(decoder(frames), original=original))
+        if not written:
+            raise InputError(f"no packet of flow {wanted} was found again; have the captures changed meanwhile?")
     return written
 
 
@@ -77,8 +80,13 @@ class FlowKey:
             start_us + row["flow_duration_us"],
         )
 
-    def frames_of(self, packets: Any) -> Any:
-        """Positions of the frames whose packets run between the endpoints, either way, within the flow's time."""
+    def frames_of(self, packets: Any, *, original: bool = False) -> Any:
+        """Positions of the frames whose packets run between the endpoints, either way, within the flow's time.
+
+        `original`: packets as the original CICFlowMeter names them, to which all but TCP and UDP is protocol 0.
+        """
+        if original:
+            packets = _as_original(packets)
         times = packets["time_ns"] // 1000
         inside = (times >= self.start_us) & (times <= self.last_us) & (packets["protocol"] == self.protocol)
         there = self._between(packets, "source", "target")
@@ -92,6 +100,14 @@ class FlowKey:
         return is_at(source, self.source, self.source_port) & is_at(target, self.target, self.target_port)
 
 
+def _as_original(packets: Any) -> Any:
+    packets = packets.copy()
+    other = ~np.isin(packets["protocol"], (_TCP, _UDP)) | (packets["header_bytes"] == 0)
+    for name in ("protocol", "source_port", "target_port", "fragment"):
+        packets[name][other] = 0
+    return packets
+
+
 def _find(captures: Sequence[Capture], wanted: str, settings: MeterSettings, inner: bool, sensor: str) -> FlowKey:
     meter = FlowMeter(settings)
     original = settings.mode == "cicflowmeter"
@@ -99,7 +115,7 @@ def _find(captures: Sequence[Capture], wanted: str, settings: MeterSettings, inn
 
     def search(batches: Iterator[Any]) -> None:
         for records in batches:
-            arrow = flow_table(records, settings.mode, sensor=sensor).arrow.select(_KEY_COLUMNS)
+            arrow = flow_table(records, settings.mode, sensor=sensor).arrow.select(KEY_COLUMNS)
             found.extend(arrow.filter(pc.starts_with(arrow.column("flow_id"), wanted)).to_pylist())
 
     for packets in read_packets(captures, StreamFacts(), inner=inner, original=original):
@@ -114,18 +130,29 @@ def _find(captures: Sequence[Capture], wanted: str, settings: MeterSettings, inn
 @contextmanager
 def pcap_writer(target: Path) -> Iterator[Any]:
     """A function that appends chosen frames; the file appears whole or not at all."""
-    draft = target.with_name(f".{target.name}.part")
     state: dict[str, int] = {}
+    with written_whole(target) as file:
+
+        def write(frames: Frames, chosen: Any) -> int:
+            for row in chosen.tolist():
+                _write_frame(file, frames, row, state)
+            return len(chosen)
+
+        yield write
+
+
+@contextmanager
+def written_whole(target: Path) -> Iterator[BinaryIO]:
+    """A file that takes the target's name when the block ends well. Raises InputError where it cannot be made."""
+    draft = target.with_name(f".{target.name}.part")
     try:
-        with draft.open("wb") as file:
-
-            def write(frames: Frames, chosen: Any) -> int:
-                for row in chosen.tolist():
-                    _write_frame(file, frames, row, state)
-                return len(chosen)
-
-            yield write
-        os.replace(draft, target)  # noqa: PTH105 - as atomic as Path.replace, and says so
+        file = draft.open("wb")
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error.strerror}") from None
+    try:
+        with file:
+            yield file
+        draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
 

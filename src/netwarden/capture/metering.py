@@ -92,11 +92,11 @@ def meter_live(  # noqa: PLR0913 - each by name
     recent: RecentPackets | None = None,
 ) -> Iterator[FlowTable]:
     """Flow tables of an interface until `stop` says so, then of the flows still open; the values are those that
-    metering a capture of the same packets gives. `recent` is kept filled with the latest packets.
+    metering a capture of the same packets gives. `recent`, made with the same `inner` and mode, is kept filled.
 
     Raises InputError where the interface cannot be captured.
     """
-    run = _Run(settings, sensor, MeterReport() if report is None else report, payload_first, inner)
+    run = _Run(settings, sensor, MeterReport() if report is None else report, payload_first, inner, recent)
     decoder = Decoder(inner=inner, original=run.original, watch=run.watch)
     facts, handed_out_s, asked_ns = LiveFacts(), time.monotonic(), time.time_ns()
     for frames in live_frames(interface, stop, facts):
@@ -130,9 +130,15 @@ class _Run:
     """A meter, the context of what it saw, and the report of both."""
 
     def __init__(
-        self, settings: MeterSettings, sensor: str, report: MeterReport, payload_first: int = 0, inner: bool = False
+        self,
+        settings: MeterSettings,
+        sensor: str,
+        report: MeterReport,
+        payload_first: int = 0,
+        inner: bool = False,
+        recent: RecentPackets | None = None,
     ) -> None:
-        self.report, self.original = report, settings.mode == "cicflowmeter"
+        self.report, self.original, self._recent = report, settings.mode == "cicflowmeter", recent
         self._heads = (
             PayloadHeads(payload_first, settings.max_flows, BATCH_FLOWS, inner=inner, original=self.original)
             if payload_first
@@ -147,6 +153,8 @@ class _Run:
             self.report.flows += len(records)
             around = None if self._around is None else context(self._around, records)
             table = flow_table(records, self._settings.mode, sensor=self._sensor, context=around)
+            if self._recent is not None:
+                self._recent.note(table)
             yield table if self._heads is None else with_payload(table, self._heads)
 
     @property

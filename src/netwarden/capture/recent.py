@@ -1,48 +1,101 @@
-"""The latest packets of live traffic, bounded in bytes, so that those behind an alert can be saved."""
+"""The latest packets of live traffic, bounded in bytes, so that those behind an alert can be saved by the flow's id."""
 
 from __future__ import annotations
 
 from collections import deque
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+import pyarrow.compute as pc
 
-from netwarden.capture.extract import FlowKey, pcap_writer
+from netwarden.capture.extract import KEY_COLUMNS, FlowKey, pcap_writer
 from netwarden.capture.pcap import Frames
 from netwarden.capture.records import RECORD
 from netwarden.capture.stream import Decoder
 from netwarden.errors import InputError
+from netwarden.flows.table import FlowTable
+
+_BATCH_BYTES, _TABLE_BYTES = 1_000, 5_000  # of the objects around the data, which outweigh it in quiet traffic
 
 
 class RecentPackets:
-    """Frames in the order of their arrival; the oldest go when `most_bytes` are reached."""
+    """Frames in the order of their arrival, and where the flows that were reported ran; the oldest go first.
 
-    def __init__(self, most_bytes: int = 64 << 20, *, inner: bool = False) -> None:
+    Three quarters of `most_bytes` are for frames, one for flows. `inner` and `original` are those of the metering. One
+    thread may fill it while others save.
+    """
+
+    def __init__(self, most_bytes: int = 64_000_000, *, inner: bool = False, original: bool = False) -> None:
         self.most_bytes = most_bytes
-        self.bytes = 0
-        self._inner = inner
-        self._kept: deque[Frames] = deque()
+        self._inner, self._original = inner, original
+        self._flows: _Latest[Any] = _Latest(most_bytes // 4)
+        self._frames: _Latest[Frames] = _Latest(most_bytes - most_bytes // 4)
+
+    @property
+    def bytes(self) -> int:
+        return self._frames.bytes + self._flows.bytes
 
     def keep(self, frames: Frames) -> None:
         """Copy a batch of frames."""
         copied = _packed(frames)
-        self._kept.append(copied)
-        self.bytes += _size(copied)
-        while self.bytes > self.most_bytes:
-            self.bytes -= _size(self._kept.popleft())
+        self._frames.append(copied, _BATCH_BYTES + len(copied.buffer) + len(copied.records) * RECORD.itemsize)
 
-    def save(self, flow: dict[str, Any], target: Path) -> int:
-        """Write the packets of a flow (a row of a flow table) that are still here to a pcap; returns how many.
+    def note(self, table: FlowTable) -> None:
+        """Remember where the flows of a table ran; a later record of a flow counts instead of an interim one."""
+        keys = table.arrow.select(KEY_COLUMNS)
+        self._flows.append(keys, _TABLE_BYTES + keys.nbytes)
 
-        Raises InputError where none is left.
+    def save(self, flow: str, target: Path) -> int:
+        """Write the packets that are still here of the flow with id `flow` (or a unique beginning of it) to a pcap;
+        returns how many.
+
+        Raises InputError where the flow is unknown or none of its packets is left.
         """
-        wanted, decoder = FlowKey.of_row(flow), Decoder(inner=self._inner)
+        wanted, decoder = self._find(flow), Decoder(inner=self._inner, original=self._original)
         with pcap_writer(target) as write:
-            written: int = sum(write(frames, wanted.frames_of(decoder(frames))) for frames in self._kept)
+            written: int = sum(
+                write(frames, wanted.frames_of(decoder(frames), original=self._original))
+                for frames in self._frames.items()
+            )
             if not written:
-                raise InputError(f"the packets of flow {flow['flow_id']} are gone: {self.most_bytes:,} bytes are kept")
+                raise InputError(f"the packets of flow {flow} are gone: the latest {self.most_bytes:,} bytes are kept")
         return written
+
+    def _find(self, flow: str) -> FlowKey:
+        found: dict[str, Any] = {}
+        for keys in self._flows.items():
+            chosen = keys.filter(pc.starts_with(keys.column("flow_id"), flow))
+            found.update((row["flow_id"], row) for row in chosen.to_pylist())
+        if len(found) != 1:
+            many = f"{len(found)} flows begin with" if found else "no flow of late has"
+            raise InputError(f"{many} id {flow}; a flow is known from its first record until newer ones take its place")
+        return FlowKey.of_row(*found.values())
+
+
+_Item = TypeVar("_Item")
+
+
+class _Latest(Generic[_Item]):
+    """The items added last, of so many bytes in all."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.bytes = 0
+        self._most_bytes = most_bytes
+        self._kept: deque[tuple[_Item, int]] = deque()
+        self._lock = Lock()
+
+    def append(self, item: _Item, size: int) -> None:
+        with self._lock:
+            self._kept.append((item, size))
+            self.bytes += size
+            while self.bytes > self._most_bytes:
+                self.bytes -= self._kept.popleft()[1]
+
+    def items(self) -> list[_Item]:
+        with self._lock:
+            return [item for item, _ in self._kept]
 
 
 def _packed(frames: Frames) -> Frames:
@@ -54,7 +107,3 @@ def _packed(frames: Frames) -> Frames:
         for start, size in zip(frames.records["offset"].tolist(), records["captured"].tolist(), strict=True)
     ]
     return Frames(np.concatenate(parts), records)
-
-
-def _size(frames: Frames) -> int:
-    return len(frames.buffer) + len(frames.records) * RECORD.itemsize
