@@ -168,6 +168,34 @@ class StoreSettings(_Frozen):
     timeout_s: float = Field(10.0, gt=0)
 
 
+class StreamSettings(_Frozen):
+    """The path from sensors to alerts."""
+
+    batch_rows: int = Field(2048, ge=1, description="Flows that a sensor sends at once, at most")
+    batch_wait_ms: int = Field(10, ge=1, description="How long a flow waits for others to be sent with")
+    queue_messages: int = Field(1024, ge=1, description="Unfinished batches that make the queue full")
+    queue_mb: int = Field(256, ge=1, description="The same in megabytes")
+    when_full: Literal["wait", "drop_oldest"] = Field("wait", description="wait loses nothing; drop_oldest counts")
+    max_age_s: float = Field(0.0, ge=0, description="With drop_oldest: batches older than this go too; 0: none do")
+    spool_mb: int = Field(1024, ge=0, description="Disk that a sensor fills while the queue is away; then it waits")
+    worker_rows: int = Field(16_384, ge=1, description="Flows that a worker scores at once, about")
+    claim_after_s: float = Field(5.0, gt=0, description="A worker silent for this long loses its batches to others")
+    max_deliveries: int = Field(5, ge=2, description="A batch handed out more often is halved: it may kill workers")
+    dead_letters: int = Field(10_000, ge=1, description="Bodies kept that could not be processed")
+    feed_batches: int = Field(1000, ge=1, description="Scored batches kept for those who follow them")
+    prediction_logs: bool = Field(False, description="Also write scored flows as JSON lines under LOG_DIR")
+    prediction_log_mb: int = Field(100, ge=1, description="Size at which such a file is rotated")
+    prediction_log_files: int = Field(5, ge=1, description="Rotated files of each kind that are kept")
+    sensor: str = Field("", description="Name of the sensor; empty: the host's")
+    interim_s: float = Field(10.0, ge=0, description="Live: flows still open are reported this often; 0: never")
+    replay_rate: float = Field(100.0, gt=0, description="Replay: flows a second")
+    replay_order: Literal["sequential", "shuffled"] = Field("sequential", description="Replay: order of the rows")
+    replay_loop: bool = Field(False, description="Replay: begin again at the end")
+    host: str = Field("127.0.0.1", description="Address of /health and /metrics of sensors and workers")
+    sensor_port: int = Field(9101, ge=0, le=65535, description="0: any free port, which the log names")
+    worker_port: int = Field(9102, ge=0, le=65535, description="0: any free port, which the log names")
+
+
 class Settings(_Frozen):
     """How this deployment is wired. Secrets are SecretStr: they never print."""
 
@@ -196,6 +224,8 @@ class Settings(_Frozen):
     portal: PortalSettings = Field(default_factory=PortalSettings)
     tracking: TrackingSettings = Field(default_factory=TrackingSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
+    stream: StreamSettings = Field(default_factory=StreamSettings)
+    log_dir: Path | None = Field(None, description="Scored flows as JSON lines, on request; unset: logs/ under home")
     warnings: tuple[str, ...] = Field((), description="Near misses in the environment, to be shown once")
 
     @property
@@ -226,6 +256,11 @@ class Settings(_Frozen):
         return {name: value for name, value in facts.items() if value}
 
     @property
+    def predictions_dir(self) -> Path:
+        """Folder of scored flows as JSON lines."""
+        return self.log_dir or self.home / "logs"
+
+    @property
     def bundles_dir(self) -> Path:
         return self.home / "bundles"
 
@@ -248,6 +283,7 @@ ENVIRONMENT: dict[str, str] = {
     "DAGSHUB_REPO": "owner/name; sets the MLflow address when that is unset",
     "DAGSHUB_TOKEN": "DagsHub token: password of MLflow and of the DVC remote",
     "DAGSHUB_CLIENT_HOST": "address of a DagsHub of one's own; unset: https://dagshub.com",
+    "LOG_DIR": "folder of positive_predictions.log and negative_predictions.log; unset: $NETWARDEN_HOME/logs",
     "NETWARDEN_TOKEN": "login and bearer token of the portal",
     "NETWARDEN_HOME": "state folder; unset: data/",
     "NETWARDEN_DATA": "folder of given datasets; unset: $NETWARDEN_HOME/datasets",
@@ -320,6 +356,7 @@ def load_settings(environ: Mapping[str, str] | None = None, start: Path | None =
                 "redis_url": env.get("REDIS_URL"),
                 **_tracking_from(env),
                 "token": env.get("NETWARDEN_TOKEN"),
+                "log_dir": Path(env["LOG_DIR"]).expanduser().resolve() if "LOG_DIR" in env else None,
                 "log_level": env.get("NETWARDEN_LOG_LEVEL", "INFO").upper(),
                 "log_format": env.get("NETWARDEN_LOG_FORMAT", "text"),
                 "warnings": tuple(warnings),

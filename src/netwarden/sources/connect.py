@@ -11,10 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netwarden.settings import Settings
-from netwarden.sources.store import AlertStore, Backup, FlowStore, Lease, Queue, Registry
+from netwarden.sources.store import AlertStore, Backup, Feed, FlowStore, Lease, Queue, QueueLimits, Registry
 
 if TYPE_CHECKING:
     from netwarden.sources.mongo import Mongo
+
+_PUBLISH_TIMEOUT_S = 0.5  # sensors ask again, and look meanwhile whether they are to stop
 
 
 def open_flow_store(settings: Settings) -> FlowStore:
@@ -65,11 +67,37 @@ def open_lease(settings: Settings) -> Lease:
     return RenewedLease(EmbeddedLeaseTable(settings.home / "registry.sqlite"))
 
 
-def open_queue(settings: Settings) -> Queue:  # noqa: ARG001 - where Redis is set, its queue belongs here
-    """Batches between producers and workers of one process."""
+def open_queue(settings: Settings) -> Queue:
+    """Flows on their way to workers: Redis where its address is set, else a queue of this process."""
+    stream = settings.stream
+    limits = QueueLimits(
+        messages=stream.queue_messages,
+        bytes=stream.queue_mb << 20,
+        when_full=stream.when_full,
+        publish_timeout_s=_PUBLISH_TIMEOUT_S,
+        max_age_s=stream.max_age_s,
+        dead_letters=stream.dead_letters,
+    )
+    if settings.redis_url:
+        from netwarden.sources.redis_queue import RedisQueue
+
+        return RedisQueue(settings.redis_url.get_secret_value(), limits, timeout_s=settings.store.timeout_s)
     from netwarden.sources.memory_queue import MemoryQueue
 
-    return MemoryQueue()
+    return MemoryQueue(limits)
+
+
+def open_feed(settings: Settings) -> Feed:
+    """Scored flows for those who follow them: where the queue is."""
+    entries = settings.stream.feed_batches
+    if settings.redis_url:
+        from netwarden.sources.redis_queue import RedisFeed
+
+        url = settings.redis_url.get_secret_value()
+        return RedisFeed(url, "scored", entries, timeout_s=settings.store.timeout_s)
+    from netwarden.sources.memory_queue import MemoryFeed
+
+    return MemoryFeed(entries)
 
 
 def open_backup(settings: Settings) -> Backup:

@@ -1,0 +1,103 @@
+"""What travels from sensors to workers: flows with where they come from, packed into one byte body."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, get_args
+
+import pyarrow as pa
+
+from netwarden.errors import InputError
+from netwarden.flows.schema import ROW_ID
+from netwarden.flows.table import FlowTable, MeterStamp, content_hash
+
+Badge = Literal["live", "capture", "replay"]
+FLOW_ID = "flow_id"
+ENDED_BY = "ended_by"
+HAD_INTERIM = "had_interim"  # beside the schema's columns: an earlier record of this flow was sent, while it was open
+INTERIM = "interim"  # what the meter says in `ended_by` of a flow that is still open
+
+_FACTS = b"netwarden.stream"
+_FORMAT = 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WRITING = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
+@dataclass(frozen=True)
+class StreamBatch:
+    """Flows of one sensor and one schema. Each row has a `flow_id`, the same whoever sends the flow again.
+
+    The table may hold `label` (truth that came with the flows) and `had_interim`.
+    """
+
+    flows: FlowTable
+    source: Badge
+    sensor: str
+    sent_at: datetime
+
+    def __len__(self) -> int:
+        return len(self.flows)
+
+    def part(self, start: int, length: int) -> StreamBatch:
+        """Rows start … start + length, sharing memory."""
+        return replace(self, flows=self.flows.slice(start, length))
+
+
+def pack(batch: StreamBatch) -> bytes:
+    """The batch as an Arrow IPC stream that says by itself what it is."""
+    meter = batch.flows.meter
+    facts = {
+        "format": _FORMAT,
+        "schema_id": batch.flows.schema_id,
+        "meter": [meter.mode, meter.version] if meter else None,
+        "source": batch.source,
+        "sensor": batch.sensor,
+        "sent_at_us": (batch.sent_at - _EPOCH) // timedelta(microseconds=1),
+    }
+    table = batch.flows.arrow.replace_schema_metadata({_FACTS: json.dumps(facts).encode()}).combine_chunks()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=_WRITING) as writer:
+        writer.write_table(table)
+    body: bytes = sink.getvalue().to_pybytes()
+    return body
+
+
+def unpack(body: bytes) -> StreamBatch:
+    """The batch that `pack` made. Raises InputError for anything else."""
+    try:
+        with pa.ipc.open_stream(body) as reader:
+            table = reader.read_all()
+        table.validate()
+        facts = json.loads((table.schema.metadata or {})[_FACTS])
+        if facts["format"] != _FORMAT or facts["source"] not in get_args(Badge):
+            raise ValueError(f"format {facts['format']}, source {facts['source']!r}")
+        meter = MeterStamp(*facts["meter"]) if facts["meter"] else None
+        sent_at = _EPOCH + timedelta(microseconds=facts["sent_at_us"])
+        if FLOW_ID not in table.column_names:
+            raise ValueError(f"no column {FLOW_ID}")
+        return StreamBatch(
+            FlowTable(table, str(facts["schema_id"]), meter), facts["source"], str(facts["sensor"]), sent_at
+        )
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{len(body):,} bytes are no batch of flows ({type(error).__name__}: {error}); "
+            "was it sent by another version, or by something else?"
+        ) from None
+
+
+def named_rows(table: FlowTable, sensor: str, pass_name: str = "") -> FlowTable:
+    """Stored rows with a flow_id made of the sensor and the row id, and so the same in every replay.
+
+    Each pass of a replay in a loop has its own name, since its flows are new ones.
+    """
+    start = content_hash(b"replay", sensor.encode(), pass_name.encode())
+    ids = [content_hash(start, row_id).hex() for row_id in table.arrow[ROW_ID].to_pylist()]
+    arrow = table.arrow.drop_columns([FLOW_ID]) if FLOW_ID in table.names else table.arrow
+    return replace(table, arrow=arrow.append_column(FLOW_ID, pa.array(ids, pa.string())))
+
+
+def column_of(table: Any, name: str) -> Any:
+    """A column, or None where the table has none of this name."""
+    return table.column(name) if name in table.column_names else None
