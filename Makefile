@@ -86,7 +86,7 @@ bench-meter: $(DEV) ## Packets per CPU-second of the flow meter, nfstream and th
 bench-context: $(DEV) ## What the context columns are worth, on flows of the given captures (needs NETWARDEN_PCAPS)
 	$(BIN)/python benchmarks/bench_context.py
 
-soak: $(DEV) ## Memory of the flow meter over ten million flows beside one million, and live for two minutes (root)
+soak: $(DEV) ## Memory of the flow meter after each of ten million flows, and live for two minutes (root)
 	$(BIN)/python benchmarks/soak_meter.py
 
 FUZZ ?= 1000000

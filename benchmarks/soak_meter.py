@@ -1,10 +1,11 @@
-"""Memory of the flow meter over ten million flows beside one million, and over a long live run with interim records.
+"""Memory of the flow meter over ten million flows, and over a long live run with interim records.
 
-`make soak`: packets of ever new connections are made and metered in a process of its own for each number of flows, the
-whole way from frames to flow tables with context; the table of open flows is full for most of it. Then the loopback
-interface is metered for --live-seconds with interim records each second, under datagrams of flows that last and of
-flows that do not. Prints one line for each figure and appends it to benchmarks/results; exits 1 where ten times the
-flows, or the second half of the live run, took over a tenth more memory, or where a packet was lost.
+`make soak`: packets of ever new connections are made and metered, the whole way from frames to flow tables with
+context; the table of open flows is full for most of it. What the process holds (its resident memory, which may fall as
+well as rise) is read after each million. Then the loopback interface is metered for --live-seconds with interim records
+each second, under datagrams of flows that last and of flows that do not, and the same is read ten times. Prints the
+readings and appends them to benchmarks/results; exits 1 where the last is over a tenth more than the first, or where a
+packet was lost.
 """
 
 from __future__ import annotations
@@ -12,12 +13,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import resource
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -34,7 +32,7 @@ from netwarden.capture.metering import MeterReport, meter_captures, meter_live
 
 SUBJECT = "soak"
 FLOWS = 1_000_000
-TIMES = 10
+READINGS = 10
 BATCH = 20_000  # connections made at once
 MOST_GROWTH = 1.1
 _FRAME_BYTES, _PACKETS = 54, 3  # SYN, SYN and ACK, ACK of one connection
@@ -43,68 +41,62 @@ _FLAGS = (0x02, 0x12, 0x10)
 
 
 def main() -> None:
-    """Measure, or (with --only) meter so many flows in this process."""
+    """Measure, print, and fail where memory grew."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--flows", type=int, default=FLOWS, help="of the smaller run; the larger has ten times as many")
+    parser.add_argument("--flows", type=int, default=FLOWS, help="between two readings, of which there are ten")
     parser.add_argument("--live-seconds", type=float, default=120, help="of the live run, which needs root; 0: none")
     parser.add_argument("--results", type=Path, default=figures.RESULTS, help="folder that the figures are appended to")
-    parser.add_argument("--only", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     figures.RESULTS = options.results
-    if options.only:
-        print(json.dumps(metered(options.only)))
-        return
     compile_kernels()
-    small, large = (in_own_process(flows) for flows in (options.flows, TIMES * options.flows))
-    for told in (small, large):
-        record(SUBJECT, f"peak memory {told['flows']:.0f} flows", told["peak_mb"], "MB", **told)
-    growth = large["peak_mb"] / small["peak_mb"]
-    record(SUBJECT, "growth of memory", growth, "ratio", flows=large["flows"])
-    lasting = metered_live(options.live_seconds) if options.live_seconds else {"growth": 1.0}
+    readings, facts = metered(READINGS * options.flows)
+    for nth, reading in enumerate(readings, 1):
+        record(SUBJECT, f"memory at {nth * options.flows} flows", reading, "MB")
+    growth = [readings[-1] / readings[0]]
+    record(SUBJECT, "growth of memory", growth[0], "ratio", **facts)
     if options.live_seconds:
-        record(SUBJECT, "growth of memory, live", lasting["growth"], "ratio", **lasting)
-    if max(growth, lasting["growth"]) > MOST_GROWTH:
+        readings, facts = metered_live(options.live_seconds)
+        for nth, reading in enumerate(readings, 1):
+            record(SUBJECT, f"memory live after {nth * options.live_seconds / READINGS:.0f} s", reading, "MB")
+        growth.append(readings[-1] / readings[0])
+        record(SUBJECT, "growth of memory, live", growth[1], "ratio", **facts)
+    if max(growth) > MOST_GROWTH:
         raise SystemExit(
-            f"memory grew: {growth:.2f} times with ten times the flows, {lasting['growth']:.2f} times live"
+            f"memory grew: {', '.join(f'{times:.2f}' for times in growth)} times from first to last reading"
         )
 
 
-def in_own_process(flows: int) -> dict[str, float]:
-    command = [sys.executable, __file__, "--only", str(flows)]
-    found: dict[str, float] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
-    return found
+def metered(flows: int) -> tuple[list[float], dict[str, float]]:
+    """Memory after each tenth of so many connections, and what metering them gave.
 
-
-def metered(flows: int) -> dict[str, float]:
-    """What metering so many connections gave and took. Every packet must be in a flow, every connection one flow."""
-    began_s, report, packets = time.perf_counter(), MeterReport(), 0
+    Every packet must be in a flow, every connection one flow.
+    """
+    began_s, report, packets, readings = time.perf_counter(), MeterReport(), 0, list[float]()
     for table in meter_captures([Connections(flows)], MeterSettings(interim_s=60), report=report):  # type: ignore[list-item]  # reads like a file
         columns = table.arrow.select(["fwd_packets", "bwd_packets"])
         packets += sum(int(column.to_numpy().sum()) for column in columns.itercolumns())
+        if report.flows * READINGS >= flows * (len(readings) + 1):
+            readings.append(_resident_mb())
     if (packets, report.packets, report.flows) != (_PACKETS * flows, _PACKETS * flows, flows):
         raise SystemExit(f"{_PACKETS * flows} packets became {packets} in {report.flows} flows")
-    return {
-        "flows": flows,
-        "packets": packets,
-        "evicted": report.counts["evicted"],
-        "seconds": round(time.perf_counter() - began_s, 1),
-        "peak_mb": _peak_mb(),
-    }
+    seconds = round(time.perf_counter() - began_s, 1)
+    return readings, {"flows": flows, "packets": packets, "evicted": report.counts["evicted"], "seconds": seconds}
 
 
-def metered_live(seconds: float) -> dict[str, float]:
-    """What a live run saw, and how much memory its second half took on top of the first."""
-    ends_s, stopped, sent = time.monotonic() + seconds, threading.Event(), [0]
+def metered_live(seconds: float) -> tuple[list[float], dict[str, float]]:
+    """Memory after each tenth of a live run, and what it saw."""
+    began_s, stopped, sent = time.monotonic(), threading.Event(), [0]
     sender = threading.Thread(target=_send_datagrams, args=(stopped, sent))
     sender.start()
-    report, interim, half_mb = MeterReport(), 0, 0.0
+    report, interim, readings = MeterReport(), 0, list[float]()
     rules = MeterSettings(interim_s=1, idle_timeout_s=5)
     try:
-        for table in meter_live("lo", rules, lambda: time.monotonic() > ends_s, report=report):
+        for table in meter_live("lo", rules, lambda: time.monotonic() > began_s + seconds, report=report):
             interim += table.arrow.column("ended_by").to_pylist().count("interim")
-            if not half_mb and time.monotonic() > ends_s - seconds / 2:
-                half_mb = _peak_mb()
-            if time.monotonic() > ends_s - 1:
+            passed_s = time.monotonic() - began_s
+            if passed_s * READINGS >= seconds * (len(readings) + 1):
+                readings.append(_resident_mb())
+            if passed_s > seconds - 1:
                 stopped.set()
     finally:
         stopped.set()
@@ -113,14 +105,7 @@ def metered_live(seconds: float) -> dict[str, float]:
         raise SystemExit(
             f"{sent[0]} datagrams sent, {report.packets} metered, {report.dropped} dropped, {interim} interim"
         )
-    return {
-        "growth": _peak_mb() / half_mb,
-        "seconds": seconds,
-        "packets": report.packets,
-        "flows": report.flows,
-        "interim": interim,
-        "peak_mb": _peak_mb(),
-    }
+    return readings, {"seconds": seconds, "packets": report.packets, "flows": report.flows, "interim": interim}
 
 
 def _send_datagrams(stopped: threading.Event, sent: list[int]) -> None:
@@ -139,8 +124,10 @@ def _send_datagrams(stopped: threading.Event, sent: list[int]) -> None:
             time.sleep(0.002)
 
 
-def _peak_mb() -> float:
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+def _resident_mb() -> float:
+    """What this process holds in memory now, libraries included."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return round(pages * resource.getpagesize() / 1e6, 1)
 
 
 class Connections:

@@ -134,6 +134,7 @@ def test_the_packets_of_a_flow_are_extracted_by_its_id(two_flows, tmp_path):
         (["{capture}", "--interface", "lo"], "give either captures or --interface"),
         (["{capture}", "-o", "flows.xls"], "flows are written as .parquet, .csv, .jsonl"),
         (["{capture}", "-o", "nowhere/flows.csv"], "the folder nowhere is not there"),
+        (["{capture}", "-o", "/proc/flows.csv"], "/proc/flows.csv cannot be written: "),
         (["{capture}", "--mode", "fast"], "no meter mode 'fast'"),
         (["{capture}", "--names", "zeek"], "no column names 'zeek'"),
         (["{capture}", "--max-flows", "0"], "max_flows is 0"),

@@ -3,8 +3,10 @@
 import gzip
 import io
 import lzma
+import random
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -143,15 +145,35 @@ def test_a_file_cut_anywhere_yields_all_whole_packets_and_says_what_was_cut():
     assert size
 
 
-def test_a_compressed_file_cut_short_or_damaged_keeps_what_came_before(tmp_path):
+def test_a_compressed_file_damaged_in_the_middle_keeps_what_came_before(tmp_path):
     path = tmp_path / "cut.pcap.gz"
     many = [Packet(1_000_000 + step, payload=step % 1400) for step in range(2000)]
     whole = gzip.compress(pcap((p.time_us, frame(p)) for p in many))
-    for damaged in (whole[:-200], whole[:-2000] + b"\xff" * 2000):
-        path.write_bytes(damaged)
+    path.write_bytes(whole[:-2000] + b"\xff" * 2000)
+    rows, report = flows(path)
+    assert 0 < sum(row["fwd_packets"] for row in rows) < 2000
+    assert report.stream.cut
+
+
+@pytest.mark.parametrize("packing", ["gz", "xz", "zst"])
+def test_a_compressed_file_cut_anywhere_yields_all_packets_that_can_be_unpacked(tmp_path, packing):
+    noise = random.Random(1)  # does not shrink, so that shares of the file are shares of the packets
+    data = pcap((step, ethernet(ip(Packet(step)) + noise.randbytes(400))) for step in range(3000))
+    record = (len(data) - 24) // 3000
+    pack: dict[str, Any] = {
+        "gz": gzip.compress,
+        "xz": lzma.compress,
+        "zst": lambda plain: pa.compress(plain, "zstd", asbytes=True),
+    }
+    whole = pack[packing](data)
+    path = tmp_path / f"cut.pcap.{packing}"
+    lost = 1 << 17 if packing == "zst" else 4 * record  # zstd unpacks whole blocks alone
+    for share in (0.2, 0.5, 0.9, 1):
+        path.write_bytes(whole[: int(len(whole) * share) - 6])
         rows, report = flows(path)
-        assert 0 < sum(row["fwd_packets"] for row in rows) < 2000
-        assert report.stream.cut
+        packets = sum(row["fwd_packets"] for row in rows)
+        assert share * len(data) - lost <= packets * record <= len(data)
+        assert "cut short" in report.stream.cut[path.name]
 
 
 @pytest.mark.parametrize(

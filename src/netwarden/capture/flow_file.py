@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from netwarden.capture.metering import MeterReport, Progress
@@ -31,6 +32,18 @@ def check_output(target: str, names: str, captures: Sequence[str]) -> None:
         raise InputError(f"the folder {path.parent} is not there; create it first")
     if path.exists() and any(Path(capture).exists() and path.samefile(capture) for capture in captures):
         raise InputError(f"{target} is one of the captures; choose another name for the flows")
+    _try_writing(path)
+
+
+def _try_writing(path: Path) -> None:
+    """Raise what is in the way of a file now rather than when all is metered."""
+    try:
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {error.strerror}; is the folder read-only, or the disk full?"
+        ) from None
 
 
 def check_payload(payload_first: int, names: str) -> None:

@@ -6,9 +6,10 @@ import gzip
 import lzma
 import sys
 import zlib
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -25,6 +26,8 @@ CAPTURE_ENDINGS = tuple(
     ending + packed for ending in (".pcap", ".pcapng", ".cap") for packed in ("", ".gz", ".zst", ".xz")
 )
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zX": "xz"}
+DAMAGE = (EOFError, OSError, lzma.LZMAError, zlib.error)  # what reading a compressed file cut short may raise
+_ZSTD_PIECE_BYTES = 1 << 16  # what Arrow unpacks at once: a longer read that meets a cut loses what it has
 
 
 def is_capture(path: Path) -> bool:
@@ -35,12 +38,12 @@ def is_capture(path: Path) -> bool:
             start = stream.read(4)
         finally:
             stream.close()
-    except (InputError, OSError, EOFError, lzma.LZMAError, zlib.error):
+    except (InputError, *DAMAGE):
         start = b""
     return start in PCAP_MAGIC or start == PCAPNG_MAGIC or path.name.lower().endswith(CAPTURE_ENDINGS)
 
 
-def open_capture(source: Path | str | BinaryIO) -> BinaryIO | CaptureFile:
+def open_capture(source: Path | str | BinaryIO) -> BinaryIO | CaptureFile | _Unpacked:
     """Decompressed bytes of a file, of standard input (`-`) or of an open stream. Raises InputError."""
     if not isinstance(source, (str, Path)):
         return source
@@ -84,10 +87,39 @@ class CaptureFile:
         return 1.0 if self._raw.closed else min(self._raw.tell() / self._size, 1.0)
 
 
-def _decompressed(raw: BinaryIO, head: bytes) -> BinaryIO:
+def _decompressed(raw: BinaryIO, head: bytes) -> BinaryIO | _Unpacked:
     kind = next((kind for mark, kind in _COMPRESSED.items() if head.startswith(mark)), "")
-    if kind == "gzip":
-        return gzip.open(raw, "rb")  # type: ignore[return-value]  # a GzipFile reads like any binary stream
-    if kind == "xz":
-        return lzma.open(raw, "rb")  # type: ignore[return-value]
-    return pa.input_stream(raw, compression="zstd") if kind == "zstd" else raw
+    if kind == "zstd":
+        stream = pa.input_stream(raw, compression="zstd")
+        return _Unpacked(stream, lambda size: stream.read(min(size, _ZSTD_PIECE_BYTES)))
+    if kind:
+        packed = gzip.GzipFile(fileobj=raw) if kind == "gzip" else lzma.LZMAFile(raw)  # noqa: SIM115 - closed by its holder
+        return _Unpacked(packed, packed.read1)
+    return raw
+
+
+class _Unpacked:
+    """The bytes of a compressed stream; all that can be unpacked before a cut or damage comes before its error."""
+
+    def __init__(self, stream: Any, some: Callable[[int], bytes]) -> None:
+        self._stream, self._some = stream, some
+        self._error: Exception | None = None
+
+    def read(self, size: int) -> bytes:
+        parts, left = [], size
+        while left > 0 and self._error is None:
+            try:
+                part = self._some(left)
+            except DAMAGE as error:
+                self._error = error
+                break
+            parts.append(part)
+            left -= len(part)
+            if not part:
+                break
+        if self._error is not None and left == size:
+            raise self._error
+        return b"".join(parts)
+
+    def close(self) -> None:
+        self._stream.close()

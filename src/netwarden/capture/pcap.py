@@ -5,9 +5,6 @@ Sources: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng.
 
 from __future__ import annotations
 
-import gzip
-import lzma
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from netwarden.capture.kernels import entry_kernel, inlined
-from netwarden.capture.opening import PCAP_MAGIC, PCAPNG_MAGIC, CaptureFile, open_capture
+from netwarden.capture.opening import DAMAGE, PCAP_MAGIC, PCAPNG_MAGIC, CaptureFile, open_capture
 from netwarden.capture.records import RECORD
 from netwarden.errors import InputError
 
@@ -62,10 +59,8 @@ def read_capture(source: Path | str | BinaryIO, facts: CaptureFacts | None = Non
         elif magic == PCAPNG_MAGIC:
             yield from _pcapng(window, facts)
         else:
-            raise InputError(
-                f"{facts.name} is no capture file: it begins with {magic.hex() or 'nothing'}, "
-                "not with a pcap or pcapng mark"
-            )
+            start = magic.hex() or ("packed data that is cut or damaged" if window.damaged else "nothing")
+            raise InputError(f"{facts.name} is no capture file: it begins with {start}, not with a pcap or pcapng mark")
     finally:
         if stream is not source:
             stream.close()
@@ -75,11 +70,12 @@ def read_capture(source: Path | str | BinaryIO, facts: CaptureFacts | None = Non
 class _Window:
     """A sliding view of a stream: unread bytes stay, more are read behind them."""
 
-    stream: BinaryIO | CaptureFile
+    stream: Any  # bytes by read(size)
     data: Any = field(default_factory=lambda: np.empty(2 * _CHUNK_BYTES, np.uint8))
     start: int = 0
     end: int = 0
     ended: bool = False
+    damaged: bool = False
 
     def view(self) -> Any:
         return self.data[self.start : self.end]
@@ -95,8 +91,8 @@ class _Window:
             self._make_room()
         try:
             count = self._fill(memoryview(self.data)[self.end : self.end + _CHUNK_BYTES])
-        except (EOFError, OSError, lzma.LZMAError, zlib.error, gzip.BadGzipFile):
-            count = 0  # a compressed file cut short: what came before it is whole
+        except DAMAGE:
+            count, self.damaged = 0, True  # a compressed file cut short: what came before it is whole
         self.end += count
         self.ended = count == 0
         return not self.ended
@@ -107,6 +103,12 @@ class _Window:
         chunk = self.stream.read(len(room))
         room[: len(chunk)] = chunk
         return len(chunk)
+
+    def cut(self, unit: str) -> str:
+        """What is missing at the end of the stream; empty where it is whole."""
+        if len(self):
+            return f"the last {unit} is cut short: {len(self)} bytes left over"
+        return "the compressed data is cut short or damaged" if self.damaged else ""
 
     def need(self, count: int) -> bool:
         while len(self) < count:
@@ -146,8 +148,7 @@ def _pcap(window: _Window, facts: CaptureFacts, order: str, unit_ns: int) -> Ite
             return
         if count < _BATCH_FRAMES and not window.more():
             break
-    if len(window):
-        facts.cut = f"the last record is cut short: {len(window)} bytes left over"
+    facts.cut = window.cut("record")
 
 
 @inlined
@@ -211,8 +212,7 @@ def _pcapng(window: _Window, facts: CaptureFacts) -> Iterator[Frames]:
             return
         if why == _STOP_SHORT and not window.more():
             break
-    if len(window):
-        facts.cut = f"the last block is cut short: {len(window)} bytes left over"
+    facts.cut = window.cut("block")
 
 
 @entry_kernel
