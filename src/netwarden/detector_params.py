@@ -69,15 +69,9 @@ class BlendedTreesParams(_Frozen):
     learning_rate: float = Field(0.3, gt=0)
 
 
-class FamilyTreesParams(_Frozen):
-    n_estimators: int = Field(50, ge=1, description="Rounds, in each of which every family gets a tree")
-    max_depth: int = Field(6, ge=1)
-    learning_rate: float = Field(0.3, gt=0)
-
-
 class HybridParams(_Frozen):
     trees: BlendedTreesParams = Field(default_factory=BlendedTreesParams)
-    family: FamilyTreesParams = Field(default_factory=FamilyTreesParams)
+    family: XgbClassifierParams | None = Field(None, description="Of the head of families; null: xgb_classifier")
     variance_kept: float = Field(0.98, gt=0, lt=1, description="Share of benign variance that the components hold")
     novelty_weight: float = Field(1.0, ge=0, description="What surprise of novelty counts beside that of the trees")
     known_share: float = Field(

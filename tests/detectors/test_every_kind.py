@@ -12,7 +12,6 @@ import pytest
 from netwarden.detector_params import (
     AutoencoderParams,
     BlendedTreesParams,
-    FamilyTreesParams,
     HybridParams,
     IsolationForestParams,
     RandomForestParams,
@@ -32,7 +31,7 @@ from tests.detectors.networks import numpy_autoencoder
 
 SMALL = Params(
     hybrid=HybridParams(
-        trees=BlendedTreesParams(boosters=4, n_estimators=10), family=FamilyTreesParams(n_estimators=10)
+        trees=BlendedTreesParams(boosters=4, n_estimators=10), family=XgbClassifierParams(n_estimators=10)
     ),
     xgb_classifier=XgbClassifierParams(n_estimators=20),
     random_forest=RandomForestParams(n_estimators=20),

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import xgboost as xgb
 
-from netwarden.detector_params import BlendedTreesParams, FamilyTreesParams, HybridParams
+from netwarden.detector_params import BlendedTreesParams, HybridParams, XgbClassifierParams
 from netwarden.detectors.base import FitRows
 from netwarden.detectors.blended_trees import fit_blend
 from netwarden.detectors.hybrid import HybridKind
 from netwarden.detectors.reconstruction import fit_reconstruction
 from netwarden.detectors.surprise import MOST, fit_surprise
 
-SMALL = HybridParams(trees=BlendedTreesParams(boosters=4, n_estimators=10), family=FamilyTreesParams(n_estimators=10))
+SMALL = HybridParams(trees=BlendedTreesParams(boosters=4, n_estimators=10), family=XgbClassifierParams(n_estimators=10))
 
 
 @pytest.fixture(scope="module")

@@ -73,11 +73,12 @@ def test_every_row_serves_one_purpose_and_synthetic_rows_serve_only_fitting(flow
     assert facts.training.params["train"]["resample"]["method"] == "smotenc"
 
 
-def test_editing_xgb_classifier_changes_the_bundle(flows, schema, tmp_path):
-    deeper = PARAMS.model_copy(update={"xgb_classifier": XgbClassifierParams(n_estimators=5, max_depth=2)})
+@pytest.mark.parametrize("kind", ["boosted_trees", "hybrid"])
+def test_editing_xgb_classifier_changes_the_bundle(flows, schema, tmp_path, kind):
+    own = PARAMS.model_copy(update={"train": PARAMS.train.model_copy(update={"detector": kind})})
+    deeper = own.model_copy(update={"xgb_classifier": XgbClassifierParams(n_estimators=5, max_depth=2)})
     ids = {
-        trained(tmp_path / str(number), flows, schema, params).bundle_id
-        for number, params in enumerate((PARAMS, deeper))
+        trained(tmp_path / str(number), flows, schema, params).bundle_id for number, params in enumerate((own, deeper))
     }
     assert len(ids) == 2
 

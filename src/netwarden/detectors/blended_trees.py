@@ -29,13 +29,13 @@ def fit_blend(rows: FitRows, params: BlendedTreesParams, seed: int, threads: int
 
     Each is fitted by one thread, so the number of threads changes nothing but the time.
     """
-    shares = _deal(rows.matrix.shape[1], params, seed)
+    shares = deal(rows.matrix.shape[1], params, seed)
     with ThreadPoolExecutor(threads or None) as pool:
         boosters = list(pool.map(lambda at: _fit_one(rows, shares[at], params, seed + at), range(len(shares))))
     return _blend(boosters, shares, rows.matrix.shape[1], threads)
 
 
-def _deal(features: int, params: BlendedTreesParams, seed: int) -> list[Columns]:
+def deal(features: int, params: BlendedTreesParams, seed: int) -> list[Columns]:
     """Features of each booster: by lot, those first that fewer boosters have seen."""
     draw = np.random.default_rng(seed)
     seen = np.zeros(features, np.int64)

@@ -82,16 +82,8 @@ class BoostedTreesKind:
         Raises TrainingError for a single class, too few rows, or a parameter that XGBoost does not know.
         """
         rows.require_classes("boosted trees")
-        shared = _checked(params.model_dump()) | {"seed": seed, "nthread": threads, "verbosity": 1}
-        names = rows.family_names
-        binary = _train(rows, rows.attack, shared | {"objective": "binary:logistic"})
-        family = None
-        if len(names) > 1:
-            attacks = rows.where(rows.attack == 1)
-            codes = np.searchsorted(names, attacks.families)
-            only = {key: value for key, value in shared.items() if key not in _BINARY_ONLY}
-            family = _train(attacks, codes, only | {"objective": "multi:softprob", "num_class": len(names)})
-        return BoostedTrees(binary, family, names)
+        binary = _train(rows, rows.attack, _shared(params, seed, threads) | {"objective": "binary:logistic"})
+        return BoostedTrees(binary, fit_families(rows, params, seed, threads), rows.family_names)
 
     def load(self, folder: Path, threads: int) -> BoostedTrees:
         """Trees from a folder that `save` wrote and whose hashes were verified; they predict on `threads` threads."""
@@ -100,11 +92,24 @@ class BoostedTreesKind:
         return BoostedTrees(load_trees(folder / _BINARY, threads), family, families)
 
 
-def _checked(params: dict[str, Any]) -> dict[str, Any]:
-    taken = sorted(set(params) & set(_OURS))
+def fit_families(rows: FitRows, params: XgbClassifierParams, seed: int, threads: int) -> TreeSum | None:
+    """Trees that tell the families of attacks apart, where there are several."""
+    names = rows.family_names
+    if len(names) < 2:
+        return None
+    attacks = rows.where(rows.attack == 1)
+    shared = {key: value for key, value in _shared(params, seed, threads).items() if key not in _BINARY_ONLY}
+    codes = np.searchsorted(names, attacks.families)
+    return _train(attacks, codes, shared | {"objective": "multi:softprob", "num_class": len(names)})
+
+
+def _shared(params: XgbClassifierParams, seed: int, threads: int) -> dict[str, Any]:
+    """Parameters of both heads, in XGBoost's names."""
+    given = params.model_dump()
+    taken = sorted(set(given) & set(_OURS))
     if taken:
         raise TrainingError(f"xgb_classifier sets {', '.join(taken)}, which the detector sets itself; remove it")
-    return params
+    return given | {"seed": seed, "nthread": threads, "verbosity": 1}
 
 
 def _train(rows: FitRows, target: npt.NDArray[Any], params: dict[str, Any]) -> TreeSum:

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import xgboost as xgb
 
-from netwarden.detector_params import HybridParams
+from netwarden.detector_params import HybridParams, XgbClassifierParams
 from netwarden.detectors.base import FitRows, Matrix, Part, Scores
 from netwarden.detectors.blended_trees import fit_blend
+from netwarden.detectors.boosted_trees import fit_families
 from netwarden.detectors.boosters import TreeSum, likeliest, load_trees
 from netwarden.detectors.reconstruction import (
     RECONSTRUCTION_ARRAYS,
@@ -118,7 +118,7 @@ class HybridKind:
         trees = fit_blend(rows.where(~waiting & ~rows.grown), params.trees, seed, threads)
         benign = rows.where(rows.attack == 0)
         reconstruction, usual = _learn_benign(benign, waiting[rows.attack == 0], trees, params)
-        family = _fit_family(rows, params, seed, threads)
+        family = fit_families(rows, params.family or XgbClassifierParams(), seed, threads)
         return Hybrid(trees, family, rows.family_names, reconstruction, usual, rows.categorical, params)
 
     def load(self, folder: Path, threads: int) -> Hybrid:
@@ -148,25 +148,6 @@ def _learn_benign(
         fit_surprise(trees.margin(apart)),
         fit_surprise(_logarithm(reconstruction.missed(apart))),
     )
-
-
-def _fit_family(rows: FitRows, params: HybridParams, seed: int, threads: int) -> TreeSum | None:
-    """Trees that tell the families of attacks apart, where there are several."""
-    names = rows.family_names
-    if len(names) < 2:
-        return None
-    attacks = rows.where(rows.attack == 1)
-    data = xgb.QuantileDMatrix(
-        attacks.matrix, np.searchsorted(names, attacks.families), weight=attacks.weights, nthread=threads
-    )
-    settings = params.family.model_dump() | {
-        "objective": "multi:softprob",
-        "num_class": len(names),
-        "seed": seed,
-        "nthread": threads,
-    }
-    rounds = settings.pop("n_estimators")
-    return TreeSum(xgb.train(settings, data, num_boost_round=rounds))
 
 
 def _restored_surprise(arrays: dict[str, npt.NDArray[Any]], part: Part) -> Surprise:

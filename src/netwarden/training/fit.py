@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import BaseModel
 
+from netwarden.detector_params import HybridParams
 from netwarden.detectors.base import Detector, FitRows, Scores
 from netwarden.detectors.bundle import DetectorBundle, TrainingFacts, write_bundle
 from netwarden.detectors.kinds import detector_kind
@@ -101,7 +103,15 @@ def fit_detector(rows: FitRows, params: Params) -> Detector:
     train = params.train
     kind = detector_kind(train.detector)
     fitted = resample(rows, train.resample, train.seed)
-    return kind.fit(fitted, getattr(params, kind.section), train.seed, train.threads)
+    return kind.fit(fitted, section_of(params), train.seed, train.threads)
+
+
+def section_of(params: Params) -> BaseModel:
+    """Parameters of the kind that `params` name; the hybrid's family head is `xgb_classifier` unless it has its own."""
+    section: BaseModel = getattr(params, detector_kind(params.train.detector).section)
+    if isinstance(section, HybridParams) and section.family is None:
+        return section.model_copy(update={"family": params.xgb_classifier})
+    return section
 
 
 def _budget(params: Params) -> float:
@@ -111,5 +121,5 @@ def _budget(params: Params) -> float:
 
 def _shaping(params: Params) -> dict[str, object]:
     """The sections of params.json that shape a bundle."""
-    section = detector_kind(params.train.detector).section
-    return params.model_dump(mode="json", by_alias=True, include={"transform", "train", section})
+    shaping = params.model_dump(mode="json", by_alias=True, include={"transform", "train"})
+    return shaping | {detector_kind(params.train.detector).section: section_of(params).model_dump(mode="json")}
