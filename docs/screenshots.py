@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))  # the test fixtures make the small detector
 from netwarden.flows.schema import load_schema  # noqa: E402
 from netwarden.scoring.codes import sample_npy  # noqa: E402
 from netwarden.scoring.model import champion  # noqa: E402
-from tests.fixtures.bundles import made_up_flows, train_bundle  # noqa: E402
+from tests.fixtures.bundles import SMALL_HYBRID, made_up_flows, train_bundle  # noqa: E402
 from tests.portal.conftest import Portal, listening, make_champion, portal_settings  # noqa: E402
 
 WIDTHS = {"wide": (1440, 900), "phone": (390, 844)}
@@ -41,14 +41,16 @@ def main() -> None:
             )
             if everything:
                 draw(chromium, portal, "empty", "/", target)
-            make_champion(settings, train_bundle(Path(folder) / "bundle", schema, made_up_flows(schema, 3000, 1)))
+            flows = made_up_flows(schema, 3000, 1)
+            make_champion(settings, train_bundle(Path(folder) / "b", schema, flows, kind="hybrid", params=SMALL_HYBRID))
             pages = fill(portal)
             if everything:
                 for name, address in pages.items():
                     draw(chromium, portal, name, address, target)
+                draw(chromium, portal, "unfolded", pages["alerts"], target, press="a.why")
             else:
                 page = open_page(chromium, "wide", "light")
-                for name in ("detect", "verdicts"):
+                for name in ("detect", "verdicts", "why"):
                     page.goto(portal.address + pages[name])
                     page.screenshot(path=target / f"{name}.png")
             chromium.close()
@@ -74,6 +76,7 @@ def fill(portal: Portal) -> dict[str, str]:
         "detect": "/",
         "verdicts": address,
         "alerts": f"{address}?show=alerts",
+        "why": _first_reasons(portal, address),
         "runs": "/runs",
         "login": "/login",
         "missing": "/nothing",
@@ -90,6 +93,11 @@ def _sent(portal: Portal, files: dict[str, tuple[str, bytes]]) -> str:
     return answer.headers["content-location"]
 
 
+def _first_reasons(portal: Portal, address: str) -> str:
+    rows = portal.client.get(address, headers={"Accept": "application/json"}).json()["predictions"]
+    return f"{address}/rows/{next(row['row'] for row in rows if row['prediction'])}"
+
+
 def open_page(chromium: Browser, width: str, colours: str) -> Page:
     """A browser window of a width and a colour scheme."""
     size = WIDTHS[width]
@@ -98,13 +106,16 @@ def open_page(chromium: Browser, width: str, colours: str) -> Page:
     )
 
 
-def draw(chromium: Browser, portal: Portal, name: str, address: str, target: Path) -> None:
-    """A page at every width, light and dark, in full height."""
+def draw(chromium: Browser, portal: Portal, name: str, address: str, target: Path, press: str = "") -> None:
+    """A page at every width, light and dark, in full height; after a click on what `press` selects, if anything."""
     for width in WIDTHS:
         for colours in ("light", "dark"):
             page = open_page(chromium, width, colours)
             page.on("console", lambda message: print("console:", address, message.text))  # noqa: T201 - told to whoever runs this
             page.goto(portal.address + address, wait_until="networkidle")
+            if press:
+                page.locator(press).first.click()
+                page.wait_for_selector("#why")
             page.screenshot(path=target / f"{name}-{width}-{colours}.png", full_page=name != "docs")
             page.close()
 

@@ -1,4 +1,4 @@
-// Comforts over pages that work without them: theme, drop zone, copy buttons, a training run followed live.
+// Comforts over pages that work without them: theme, drop zone, copy buttons, reasons in place, a run followed live.
 
 const byId = (id) => document.getElementById(id);
 
@@ -115,8 +115,45 @@ function followRun(card) {
   };
 }
 
+const WIDE = matchMedia("(min-width: 861px)");
+
+// Reasons unfold below their row where there is room; elsewhere, and without script, the link leads to their page.
+function unfoldReasons(table) {
+  table.addEventListener("click", async (event) => {
+    const link = event.target.closest("a.why");
+    const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey || !WIDE.matches;
+    if (!link || elsewhere) return;
+    event.preventDefault();
+    const row = link.closest("tr");
+    const shown = row.nextElementSibling;
+    if (shown && shown.classList.contains("why-row")) {
+      shown.remove();
+      link.setAttribute("aria-expanded", "false");
+    } else if (link.getAttribute("aria-expanded") !== "true") {
+      link.setAttribute("aria-expanded", "true");
+      row.after(await reasonsRow(link.href, row.cells.length));
+    }
+  });
+}
+
+async function reasonsRow(address, columns) {
+  const answer = await fetch(address, { headers: { accept: "text/html" } });
+  const reasons = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("why");
+  if (!reasons) location.assign(address); // an error or the login: a page of its own
+  const row = document.createElement("tr");
+  const cell = row.appendChild(document.createElement("td"));
+  const more = document.createElement("a");
+  row.className = "why-row";
+  cell.colSpan = columns;
+  more.href = address;
+  more.textContent = "All features of this flow";
+  cell.append(...(reasons ? [document.adoptNode(reasons), more] : []));
+  return row;
+}
+
 followTheme();
 offerCopies();
+if (byId("verdicts")) unfoldReasons(byId("verdicts"));
 if (byId("upload")) followUpload(byId("upload"));
 if (byId("run") && byId("run").dataset.state === "running") followRun(byId("run"));
 // The answer to a form gets the address of the scored file: reloading it then sends nothing again.

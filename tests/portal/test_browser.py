@@ -4,6 +4,7 @@ import io
 import re
 
 import numpy as np
+import pyarrow.csv as pacsv
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -58,6 +59,46 @@ def test_an_analyst_uploads_an_array_and_reads_the_verdicts(portal, page):
     with page.expect_download() as download:
         page.get_by_role("link", name="CSV").click()
     assert download.value.suggested_filename == "flows.npy.scores.csv"
+
+
+@pytest.fixture
+def night(flows) -> dict[str, object]:
+    """A file of flows with alerts among them."""
+    content = io.BytesIO()
+    pacsv.write_csv(flows.arrow.drop_columns(["label", "family"]).slice(0, 60), content)
+    return {"name": "night.csv", "mimeType": "text/csv", "buffer": content.getvalue()}
+
+
+def open_alerts(portal: Portal, page: Page, file: dict[str, object]) -> None:
+    page.goto(portal.address)
+    choose(page, file)
+    page.get_by_role("button", name="Detect").click()
+    page.get_by_role("link", name="Alerts").click()
+
+
+def test_the_reasons_of_an_alert_unfold_below_it_and_fold_again(portal, page, night):
+    open_alerts(portal, page, night)
+    why = page.get_by_role("link", name=re.compile("Why row")).nth(1)
+    why.click()
+    unfolded = page.locator("#verdicts tbody tr").nth(2)
+    expect(unfolded.get_by_role("heading", name="Like known attacks")).to_be_visible()
+    expect(unfolded.locator("li").first).to_contain_text(re.compile(r"\d+ %"))
+    expect(why).to_have_attribute("aria-expanded", "true")
+    expect(page).to_have_url(re.compile(r"show=alerts$"))
+    why.click()
+    expect(page.locator(".why-row")).to_have_count(0)
+
+
+def test_on_a_phone_and_without_script_the_reasons_are_a_page(portal, browser, night):
+    for options in ({"viewport": {"width": 360, "height": 740}}, {"java_script_enabled": False}):
+        page = browser.new_page(**options)
+        open_alerts(portal, page, night)
+        page.get_by_role("link", name=re.compile("Why row")).first.click()
+        expect(page).to_have_url(re.compile(r"/uploads/[\w-]+/rows/\d+$"))
+        expect(page.get_by_role("heading", name="Like known attacks")).to_be_visible()
+        page.get_by_text("features of this flow").click()
+        expect(page.get_by_role("rowheader", name="src_bytes")).to_be_visible()
+        page.close()
 
 
 def test_a_refused_upload_is_explained_on_a_page(portal, browser):
@@ -118,24 +159,31 @@ def test_everything_on_the_page_can_be_reached_by_keyboard(portal, page):
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("path", ["/", "/runs", "/login", "upload"])
-def test_text_has_the_contrast_of_wcag_aa(portal, browser, colours, path):
+@pytest.mark.parametrize("path", ["/", "/runs", "/login", "upload", "why"])
+def test_text_has_the_contrast_of_wcag_aa(portal, browser, night, colours, path):
     page = browser.new_page(color_scheme=colours)
-    if path == "upload":
-        page.goto(portal.address)
-        choose(page, array_file(portal, 60))
-        page.get_by_role("button", name="Detect").click()
+    if path in ("upload", "why"):
+        open_alerts(portal, page, night)
         page.wait_for_selector("#verdicts")
+        if path == "why":
+            page.goto(page.locator("a.why").first.evaluate("link => link.href"))
+            page.get_by_text("features of this flow").click()
     else:
         page.goto(portal.address + path)
     assert page.evaluate(_LOW_CONTRAST) == []
     page.close()
 
 
-@pytest.mark.parametrize("path", ["/", "/runs", "/login"])
-def test_a_phone_never_scrolls_sideways(portal, browser, path):
+@pytest.mark.parametrize("path", ["/", "/runs", "/login", "upload", "why"])
+def test_a_phone_never_scrolls_sideways(portal, browser, night, path):
     page = browser.new_page(viewport={"width": 360, "height": 740})
-    page.goto(portal.address + path)
+    if path in ("upload", "why"):
+        open_alerts(portal, page, night)
+        if path == "why":
+            page.locator("a.why").first.click()
+            page.wait_for_selector("#why")
+    else:
+        page.goto(portal.address + path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.close()
 

@@ -24,6 +24,7 @@ def test_the_reference_lists_what_programs_ask_and_no_page(operations):
         "post /predict",
         "get /uploads/{upload_id}/scores.csv",
         "get /uploads/{upload_id}/scores.json",
+        "get /api/v1/uploads/{upload_id}/rows/{row}/why",
         "get /schemas/{schema_id}/sample.npy",
         "get /train",
         "get /runs/{run_id}",

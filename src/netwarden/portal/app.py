@@ -25,7 +25,7 @@ from netwarden.errors import (
     SchemaError,
     StoreError,
 )
-from netwarden.portal import api, pages, predict, reference, training
+from netwarden.portal import api, pages, predict, reference, training, why
 from netwarden.portal.champions import Champions
 from netwarden.portal.middleware import AnswerHead, BodyLimit, Boundary, Measure
 from netwarden.portal.rendering import Pages, problem
@@ -61,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.access = access_for(settings)
     app.state.pages = Pages(settings)
     app.state.champions = Champions(settings)
-    for part in (predict, pages, training, api):
+    for part in (predict, pages, why, training, api):
         app.include_router(part.router)
     reference.complete(app)
     app.mount("/static", StaticFiles(directory=app.state.pages.static), name="static")

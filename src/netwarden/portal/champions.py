@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 
 from netwarden.errors import BundleError, InputError, NetwardenError
 from netwarden.logs import get
@@ -13,6 +14,7 @@ from netwarden.scoring.model import Model, load
 from netwarden.settings import Settings
 from netwarden.sources.connect import open_registry
 
+_FORMER = 2  # bundles not in charge that stay loaded
 _LOOK_EVERY_S = 2.0  # a promotion counts within five seconds
 _log = get(__name__)
 
@@ -33,6 +35,7 @@ class Champions:
         self._lock = threading.Lock()
         self._serving = Serving()
         self._looked_at = -_LOOK_EVERY_S
+        self._former = lru_cache(_FORMER)(partial(load, settings=settings))
 
     def serving(self) -> Serving:
         """Models in charge now. A champion that cannot be loaded leaves the one before it in charge."""
@@ -57,6 +60,11 @@ class Champions:
         if not schema_id and len(serving.models) > 1:
             raise InputError(f"several detectors serve; name the schema of your flows, one of: {known}")
         return serving.models[schema_id or next(iter(serving.models))]
+
+    def model(self, bundle_id: str) -> Model:
+        """Model of a registered bundle, in charge or not. Raises NotFoundError or BundleError where it is not here."""
+        in_charge = {model.bundle.bundle_id: model for model in self.serving().models.values()}
+        return in_charge.get(bundle_id) or self._former(bundle_id)
 
     def _look(self) -> Serving:
         try:

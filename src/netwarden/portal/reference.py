@@ -94,6 +94,75 @@ class Predictions(_Answer):
     created_at: datetime | None = Field(None, description="Of a file")
 
 
+class FeatureReason(_Answer):
+    """One feature's part in one kind of evidence."""
+
+    feature: str
+    meaning: str = Field(description="Of the feature, as the schema says it")
+    value: int | float | str | None
+    unit: str
+    shown: str = Field(description="The value in words")
+    usual: str = Field(description="What is usual among benign flows; empty: the bundle does not know")
+    share: float = Field(description="On the evidence's scale; above 0 it speaks for an attack")
+    portion: float = Field(ge=0, le=1, description="Of all that moves this evidence, either way")
+    text: str = Field(description="All of it as one sentence")
+
+
+class EvidenceReasons(_Answer):
+    """One kind of evidence; `base` and the shares of all features add up to `total`."""
+
+    part: Literal["supervised", "novelty"] = Field(description="Like known attacks, or unlike benign flows")
+    total: float
+    base: float
+    reasons: list[FeatureReason] = Field(description="The strongest first")
+
+
+class Why(_Answer):
+    """Why a flow was flagged."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "upload_id": "20261121-101500-000000-5f0c2a91",
+                "row": 17,
+                "bundle_id": "65ed956f64122dc2",
+                "score": 0.9871,
+                "threshold": 0.018,
+                "verdict": "known_attack",
+                "family": "dos",
+                "evidence": [
+                    {
+                        "part": "supervised",
+                        "total": 6.2,
+                        "base": -0.4,
+                        "reasons": [
+                            {
+                                "feature": "count",
+                                "meaning": "Connections to the same host in the past two seconds",
+                                "value": 240,
+                                "unit": "",
+                                "shown": "240",
+                                "usual": "95 % of benign flows ≤ 87",
+                                "share": 2.1,
+                                "portion": 0.24,
+                                "text": "count is 240; 95 % of benign flows ≤ 87: speaks for an attack",
+                            }
+                        ],
+                    }
+                ],
+            }
+        }
+    )
+    upload_id: str
+    row: int
+    bundle_id: str
+    score: float
+    threshold: float
+    verdict: Literal["known_attack", "novel"]
+    family: str | None
+    evidence: list[EvidenceReasons]
+
+
 class Health(_Answer):
     """That the portal answers."""
 

@@ -1,4 +1,4 @@
-"""Scored files: kept as Parquet under home/uploads/ID, read back page by page."""
+"""Scored files: kept as Parquet under home/uploads/ID, with the features of their alerts, read back page by page."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -27,6 +28,7 @@ from netwarden.capture.opening import CAPTURE_ENDINGS
 from netwarden.errors import InputError, NotFoundError
 from netwarden.flows.alert import VERDICTS
 from netwarden.flows.schema import FlowSchema
+from netwarden.flows.table import FlowTable, arrow_type
 from netwarden.scoring.batch import prediction
 from netwarden.scoring.intake import FlowBatch, RejectedInput, read_flows
 from netwarden.scoring.model import Model
@@ -38,6 +40,7 @@ _READ_TOO = (".txt", ".txt.gz", ".arrow", *_LOGS, *(f"{ending}.gz" for ending in
 SHOWN_REJECTIONS = 1000
 
 _ROWS, _ALERTS, _REJECTED, _SUMMARY = "rows.parquet", "alerts.parquet", "rejected.json", "summary.json"
+_FEATURES = "features.parquet"  # of the alerts, row by row and group by group as in _ALERTS: what explains them
 _INCOMING = ".incoming-"
 _BEGUN_KEPT_S = 24 * 3600
 _ENDPOINTS = ("started_at", "src_ip", "src_port", "dst_ip", "dst_port", "protocol")
@@ -69,6 +72,16 @@ class UploadSummary(BaseModel):
 
 
 @dataclass(frozen=True)
+class UploadedAlert:
+    """An alert of a scored file: what was said of it, its features, and the rows of the alerts before and after it."""
+
+    said: dict[str, Any]
+    flow: FlowTable
+    before: int | None
+    after: int | None
+
+
+@dataclass(frozen=True)
 class Upload:
     """A scored file."""
 
@@ -93,6 +106,24 @@ class Upload:
             groups, offset = _groups_of(file, start, rows)
             found: list[dict[str, Any]] = file.read_row_groups(groups).slice(offset, rows).to_pylist()
         return found
+
+    def alert(self, row: int) -> UploadedAlert:
+        """The alert of an input row. Raises NotFoundError where that row is none."""
+        name = self.summary.name
+        with pq.ParquetFile(self.folder / _ALERTS) as file:
+            place = _place_of(file, row)
+        if place is None:
+            raise NotFoundError(f"row {row} of {name} is no alert; only alerts are explained")
+        if not (self.folder / _FEATURES).exists():
+            raise NotFoundError(f"{name} was scored by a version that kept no features of alerts; send it again")
+        with pq.ParquetFile(self.folder / _FEATURES) as file:
+            groups, offset = _groups_of(file, place, 1)
+            features = file.read_row_groups(groups).slice(offset, 1)
+        here = min(place, 1)  # among this alert and its neighbours
+        near = self.page(place - here, here + 2, alerts_only=True)
+        rows = [None, *(said["row"] for said in near), None]
+        flow = FlowTable(features, self.summary.schema_id)
+        return UploadedAlert(near[here], flow, rows[here], rows[here + 2])
 
     def tables(self) -> Iterator[Any]:
         """All scored rows, a row group at a time."""
@@ -207,12 +238,15 @@ def _score(model: Model, path: Path, folder: Path) -> _Counts:
     with ExitStack() as files:
         rows = files.enter_context(pq.ParquetWriter(folder / _ROWS, result_schema(model.schema)))
         alerts = files.enter_context(pq.ParquetWriter(folder / _ALERTS, result_schema(model.schema)))
+        kept = _features(model)
+        features = files.enter_context(pq.ParquetWriter(folder / _FEATURES, kept, compression="zstd"))
         for batch in _readable(path, model):
             table = score_batch(model, batch, counts.unknown)
             rows.write_table(table)
-            found = table.filter(pc.not_equal(table.column("verdict"), "benign"))
-            if len(found):
-                alerts.write_table(found)
+            alert = pc.not_equal(table.column("verdict"), "benign")
+            if pc.any(alert).as_py():
+                alerts.write_table(table.filter(alert))
+                features.write_table(batch.table.arrow.select(kept.names).filter(alert).cast(kept))
             _count(counts.verdicts, table.column("verdict"))
             _count(counts.families, table.column("family").drop_null())
             counts.rejected += len(batch.rejected)
@@ -250,6 +284,12 @@ def result_schema(schema: FlowSchema) -> Any:
     return pa.schema(fixed + [(name, known[name]) for name in _ENDPOINTS if name in known])
 
 
+def _features(model: Model) -> Any:
+    """Columns that explaining needs: those that the bundle reads."""
+    used = frozenset(model.bundle.preprocessor.names)
+    return pa.schema([(column.name, arrow_type(column)) for column in model.schema.features if column.name in used])
+
+
 def rejections(rejected: list[RejectedInput]) -> list[dict[str, Any]]:
     """Rejected rows as answers show them."""
     return [{"row": item.row, "line": item.line or None, "reason": item.reason} for item in rejected]
@@ -282,6 +322,20 @@ def _groups_of(file: Any, start: int, rows: int) -> tuple[list[int], int]:
             groups.append(group)
         at += length
     return groups, offset
+
+
+def _place_of(file: Any, row: int) -> int | None:
+    """Where an input row stands in a file of rows in input order, None where it does not."""
+    at = 0
+    for group in range(file.num_row_groups):
+        facts = file.metadata.row_group(group)
+        spread = facts.column(0).statistics
+        if spread.min <= row <= spread.max:
+            rows = file.read_row_group(group, columns=["row"]).column("row").to_numpy()
+            found = int(np.searchsorted(rows, row))
+            return at + found if rows[found] == row else None
+        at += facts.num_rows
+    return None
 
 
 def _count(counter: Counter[str], column: Any) -> None:

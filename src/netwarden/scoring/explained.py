@@ -62,9 +62,8 @@ class Explaining:
             return []
         reasons = list(self._reasons(table, result))
         self._remember(rows, result, reasons)
-        if self._plain:
-            return [pa.array([why and " | ".join(reason.text for reason in why) for why in reasons], pa.string())]
-        return [pa.array([why and [_record(reason) for reason in why] for why in reasons], _RECORDS)]
+        value = _sentences if self._plain else _records
+        return [pa.array([None if why is None else value(why) for why in reasons], self.fields[0].type)]
 
     def _reasons(self, table: FlowTable, result: Any) -> Iterator[_Reasons]:
         alert = pc.not_equal(result.column("verdict"), "benign").to_numpy(zero_copy_only=False)
@@ -86,5 +85,12 @@ class Explaining:
         self.highest = tuple(best[:_SHOWN])
 
 
-def _record(reason: Reason) -> dict[str, Any]:
-    return asdict(reason) | {"value": None if reason.value is None else str(reason.value), "text": reason.text}
+def _sentences(why: Sequence[Reason]) -> str:
+    return " | ".join(reason.text for reason in why)
+
+
+def _records(why: Sequence[Reason]) -> list[dict[str, Any]]:
+    return [
+        asdict(reason) | {"value": None if reason.value is None else str(reason.value), "text": reason.text}
+        for reason in why
+    ]

@@ -1,0 +1,152 @@
+"""Each alert of a scored file says why, on a page and to programs, by the bundle that scored it."""
+
+import io
+import re
+import shutil
+from collections.abc import Iterator
+
+import pyarrow.csv as pacsv
+import pytest
+
+from netwarden.detectors.bundle import derive_bundle
+from netwarden.flows.schema import load_schema
+from netwarden.portal.reference import Why
+from netwarden.portal.uploads import find_upload
+from netwarden.scoring.explain import explain
+from tests.capture.frames import ACK, FIN, SYN, Packet, capture
+from tests.fixtures.bundles import made_up_flows, train_bundle
+from tests.fixtures.data import ROOT
+from tests.portal.conftest import Portal, listening, make_champion, portal_settings
+
+JSON, HTML = {"Accept": "application/json"}, {"Accept": "text/html"}
+
+
+@pytest.fixture(scope="module")
+def portal(hybrid_bundle, tmp_path_factory) -> Iterator[Portal]:
+    """A portal with the small hybrid in charge, which knows both kinds of evidence."""
+    settings = portal_settings(tmp_path_factory.mktemp("why"), page_rows=50)
+    make_champion(settings, hybrid_bundle)
+    with listening(settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def sent(portal, flows) -> dict:
+    """What the portal says of 400 flows, in a file."""
+    csv = io.BytesIO()
+    pacsv.write_csv(flows.arrow.drop_columns(["label", "family"]).slice(0, 400), csv)
+    answer = portal.client.post("/predict", files={"file": ("night.csv", csv.getvalue())}, headers=JSON)
+    return answer.json()
+
+
+@pytest.fixture(scope="module")
+def alerts(sent) -> list[int]:
+    return [row["row"] for row in sent["predictions"] if row["prediction"]]
+
+
+def reasons_of(portal, sent, row, **query):
+    return portal.client.get(f"/api/v1/uploads/{sent['id']}/rows/{row}/why", params=query)
+
+
+def test_programs_get_what_the_python_api_says_of_the_same_flow(portal, sent, alerts, flows, hybrid_bundle):
+    for row in (alerts[0], alerts[len(alerts) // 2], alerts[-1]):
+        why = Why.model_validate_json(reasons_of(portal, sent, row, top=41).content)
+        told = [reason.text for each in why.evidence for reason in each.reasons]
+        assert sorted(told) == sorted(each.text for each in explain(hybrid_bundle, flows.slice(row, 1), top=82)[0])
+        for each in why.evidence:
+            assert each.base + sum(reason.share for reason in each.reasons) == pytest.approx(each.total, abs=1e-4)
+        said = next(each for each in sent["predictions"] if each["row"] == row)
+        assert (why.row, why.score, why.verdict, why.family) == (row, said["score"], said["verdict"], said["family"])
+
+
+def test_so_many_reasons_of_each_kind_are_given_as_asked_for(portal, sent, alerts):
+    for query, many in (({}, 5), ({"top": 2}, 2)):
+        evidence = reasons_of(portal, sent, alerts[0], **query).json()["evidence"]
+        assert [each["part"] for each in evidence] == ["supervised", "novelty"]
+        assert [len(each["reasons"]) for each in evidence] == [many, many]
+    assert "top: " in reasons_of(portal, sent, alerts[0], top=0).json()["detail"]
+
+
+def test_every_alert_and_nothing_else_in_the_table_leads_to_its_reasons(portal, sent, alerts):
+    page = portal.client.get(f"/uploads/{sent['id']}", headers=HTML).text
+    links = [int(row) for row in re.findall(rf'href="/uploads/{sent["id"]}/rows/(\d+)"', page)]
+    assert links == [row for row in alerts if row < 50]
+
+
+def test_the_page_tells_both_kinds_of_evidence_apart_with_value_and_what_is_usual(portal, sent, alerts):
+    page = portal.client.get(f"/uploads/{sent['id']}/rows/{alerts[3]}", headers=HTML).text
+    why = Why.model_validate_json(reasons_of(portal, sent, alerts[3]).content)
+    sections = re.findall(r'<section class="card evidence (\w+)".*?</section>', page, re.DOTALL)
+    assert sections == ["supervised", "novelty"]
+    for each in why.evidence:
+        strongest = each.reasons[0]
+        assert f"<code>{strongest.feature}</code> <strong>{strongest.shown}</strong>" in page
+        assert strongest.usual in page and strongest.meaning in page
+    assert "Speaks for an attack" in page and "Speaks against" in page
+    assert page.count('<th scope="row">') == 41
+
+
+def test_from_alert_to_alert_leads_a_link(portal, sent, alerts):
+    first, second, last = (
+        portal.client.get(f"/uploads/{sent['id']}/rows/{row}", headers=HTML).text
+        for row in (alerts[0], alerts[1], alerts[-1])
+    )
+    assert 'rel="prev"' not in first and f'rel="next" href="/uploads/{sent["id"]}/rows/{alerts[1]}"' in first
+    assert f'rel="prev" href="/uploads/{sent["id"]}/rows/{alerts[0]}"' in second
+    assert 'rel="next"' not in last
+
+
+def test_what_is_no_alert_and_what_is_not_there_is_said_in_a_sentence(portal, sent, alerts):
+    benign = next(row for row in range(400) if row not in alerts)
+    for address, message in (
+        (f"{sent['id']}/rows/{benign}", f"row {benign} of night.csv is no alert; only alerts are explained"),
+        (f"{sent['id']}/rows/999999", "row 999999 of night.csv is no alert"),
+        ("nothing/rows/1", "no upload 'nothing'"),
+    ):
+        for prefix, suffix in (("/uploads/", ""), ("/api/v1/uploads/", "/why")):
+            answer = portal.client.get(prefix + address + suffix, headers=JSON)
+            assert answer.status_code == 404 and message in answer.json()["detail"]
+
+
+def test_an_upload_of_an_earlier_version_says_that_it_cannot_explain(portal, sent, alerts):
+    folder = find_upload(portal.settings, sent["id"]).folder
+    older = shutil.copytree(folder, folder.with_name(f"{folder.name}-older"))
+    (older / "features.parquet").unlink()
+    answer = portal.client.get(f"/uploads/{older.name}/rows/{alerts[0]}", headers=JSON)
+    assert answer.status_code == 404 and "kept no features of alerts; send it again" in answer.json()["detail"]
+
+
+def test_the_bundle_that_scored_a_file_explains_it_when_another_is_in_charge(portal, sent, alerts, bundle):
+    before = reasons_of(portal, sent, alerts[0]).json()
+    settings = portal.settings
+    make_champion(settings, bundle)
+    with listening(settings) as later:
+        assert later.client.get("/ready").json()["bundles"]["nsl_kdd"] == bundle.bundle_id
+        assert reasons_of(later, sent, alerts[0]).json() == before
+    kept = settings.bundles_dir / sent["bundle_id"]
+    away = kept.rename(settings.home / "away")
+    with listening(settings) as without:
+        answer = reasons_of(without, sent, alerts[0])
+    away.rename(kept)
+    assert answer.status_code == 503 and f"netwarden restore {sent['bundle_id']}" in answer.json()["detail"]
+
+
+def test_the_flows_of_a_capture_say_whose_they_are(tmp_path):
+    schema = load_schema("netwarden_flow", ROOT / "schema")
+    settings = portal_settings(tmp_path)
+    trained = train_bundle(tmp_path / "trained", schema, made_up_flows(schema, 1500, 1))
+    everything = trained.manifest.threshold.model_copy(update={"value": 0.0})
+    make_champion(settings, derive_bundle(tmp_path / "bundle", trained, "alerts at all", threshold=everything))
+    packets = [
+        packet
+        for port in (5000, 5001)
+        for packet in (
+            Packet(1_600_000_000_000_000 + port, source_port=port, flags=SYN),
+            Packet(1_600_000_000_000_900 + port, source_port=port, flags=FIN | ACK).reversed(),
+        )
+    ]
+    with listening(settings) as portal:
+        name = {"file": ("calls.pcap", capture(sorted(packets, key=lambda packet: packet.time_us)))}
+        sent = portal.client.post("/predict", files=name, headers=JSON).json()
+        page = portal.client.get(f"/uploads/{sent['id']}/rows/1", headers=HTML).text
+    assert "10.0.0.1 port 5001" in page and "→ 10.0.0.2 port 80, 2020-09-13 12:26" in page
