@@ -11,7 +11,7 @@ import typer
 
 from netwarden import __version__, logs
 from netwarden.cli_detection import calibrate, drift, threshold
-from netwarden.cli_experiments import experiments
+from netwarden.cli_experiments import experiments, tune
 from netwarden.cli_lab import lab
 from netwarden.cli_meter import meter
 from netwarden.errors import NetwardenError
@@ -153,6 +153,7 @@ app.command()(threshold)
 app.command()(calibrate)
 app.command()(drift)
 app.command()(experiments)
+app.command()(tune)
 
 
 @models.command("list")

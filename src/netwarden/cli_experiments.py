@@ -1,19 +1,28 @@
-"""The command that judges detectors by a protocol. Heavy imports wait until it runs."""
+"""Commands that fit detectors to learn something about them. Heavy imports wait until they run."""
 
 from __future__ import annotations
 
+import signal
 import sys
-from typing import Annotated
+import threading
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from netwarden import logs
-from netwarden.settings import load_settings
+from netwarden.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from netwarden.training.tuned import Tuned
 
 
 def experiments(
     protocol: Annotated[
-        str, typer.Argument(help="official, temporal, leave-family-out, leave-attack-out, leave-tool-out or random")
+        str,
+        typer.Argument(
+            help="official, temporal, leave-family-out, leave-attack-out, leave-types-out, leave-tool-out or random"
+        ),
     ],
     dataset: Annotated[str, typer.Option(help="Dataset in the store; default: the pipeline's")] = "",
     detector: Annotated[str, typer.Option(help="Detector kind; default: the pipeline's")] = "",
@@ -32,6 +41,79 @@ def experiments(
     logs.configure(settings.log_level, settings.log_format)
     results = judge_dataset(settings, protocol, dataset, detector, seeds, _say)
     print(experiment_table(protocol_of(protocol), results, budget, seeds))
+
+
+def tune(
+    detector: Annotated[str, typer.Option(help="Detector kind; default: the pipeline's")] = "",
+    dataset: Annotated[str, typer.Option(help="Dataset in the store; default: the pipeline's")] = "",
+    trials: Annotated[
+        int | None, typer.Option(min=0, help="Trials of this run; 0: show the study, or --write it")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="No new trial afterwards; default: 30 where --trials is not given")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Trials at a time, which share the cores")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Divisions of the training rows that each trial is judged by")] = 1,
+    study: Annotated[str, typer.Option(help="Name of the study; default: DATASET-DETECTOR")] = "",
+    write: Annotated[bool, typer.Option("--write", help="Put the best parameters into params.json")] = False,
+) -> None:
+    """Look for a detector's parameters that catch attacks unknown in training; stop with Ctrl-C, go on at any time."""
+    from netwarden.training.tune import Effort, tune_dataset
+
+    settings = load_settings()
+    logs.configure(settings.log_level, settings.log_format)
+    effort = Effort(trials, 30 if trials is None and minutes is None else minutes, jobs)
+    stop = _stop_at_interrupt()
+    tuned = tune_dataset(settings, dataset, detector, effort, range(1, seeds + 1), study, _say_over, stop)
+    _keep(settings, tuned)
+    print(tuned.describe())
+    if stop.is_set():
+        _say("stopped; the same command goes on where it was")
+    if write:
+        _write(settings, tuned)
+
+
+def _stop_at_interrupt() -> threading.Event:
+    """Set at the first Ctrl-C; the second one ends the process, and the trials under way are begun again next time."""
+    stop = threading.Event()
+
+    def interrupted(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        _say("\nstopping when the fits under way have ended; Ctrl-C again ends at once")
+
+    signal.signal(signal.SIGINT, interrupted)
+    return stop
+
+
+def _keep(settings: Settings, tuned: Tuned) -> None:
+    from netwarden.settings import load_params
+    from netwarden.training.tracking import track_runs
+
+    experiment = load_params(settings.workspace / "params.json").register_.experiment
+    tracked = track_runs(settings, tuned.records(f"{experiment}-tuning"))
+    if tracked:
+        _say(f"{len(tracked)} trials in MLflow at {tracked[0].address}")
+
+
+def _write(settings: Settings, tuned: Tuned) -> None:
+    from netwarden.errors import ConfigError
+    from netwarden.training.params_file import write_values
+
+    if tuned.best is None:
+        raise ConfigError(f"{tuned.path} has no finished trial yet, so there is nothing to write; give it more time")
+    section = tuned.task.section
+    path = settings.workspace / "params.json"
+    write_values(path, {f"{section}.{name}": value for name, value in tuned.best.values.items()})
+    print(f"section {section} of {path} now has them")
+
+
+def _say_over(text: str, passing: bool) -> None:
+    """A line that the next one takes the place of, on a terminal; elsewhere only lines that stay."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="" if passing else "\n", file=sys.stderr, flush=True)
+    elif not passing:
+        _say(text)
 
 
 def _say(text: str) -> None:

@@ -1,7 +1,13 @@
-"""`netwarden experiments` on a slice of NSL-KDD, from the store to the table, and the line it leaves."""
+"""`netwarden experiments` and `tune` on a slice of NSL-KDD, from the store to what they print and leave."""
 
 import gzip
+import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -9,7 +15,7 @@ from typer.testing import CliRunner
 from netwarden.cli import app
 from netwarden.errors import NotFoundError
 from netwarden.evaluation.looks import PAGE
-from netwarden.settings import load_settings
+from netwarden.settings import load_params, load_settings
 from netwarden.sources.etl import run_etl
 from netwarden.training.judging import judge_dataset
 from tests.fixtures.data import ROOT
@@ -34,9 +40,12 @@ def workspace(nsl_kdd, tmp_path_factory):
     return folder
 
 
+def _environment(workspace):
+    return {"NETWARDEN_WORKSPACE": str(workspace), "NETWARDEN_HOME": "", "MONGODB_URI": "", "URI": ""}
+
+
 def experiments(workspace, *arguments: str) -> str:
-    environment = {"NETWARDEN_WORKSPACE": str(workspace), "NETWARDEN_HOME": "", "MONGODB_URI": "", "URI": ""}
-    said = CliRunner().invoke(app, ["experiments", *arguments], env=environment)
+    said = CliRunner().invoke(app, ["experiments", *arguments], env=_environment(workspace))
     assert said.exit_code == 0, said.output
     return said.stdout
 
@@ -57,6 +66,38 @@ def test_families_are_left_out_without_a_look_at_the_test_set(workspace):
     told = experiments(workspace, "leave-family-out", "--detector", "decision_tree", "--seeds", "1")
     assert "| dos | decision_tree |" in told and "| probe | majority |" in told
     assert ((workspace / PAGE).read_text() if (workspace / PAGE).exists() else "") == before
+
+
+@pytest.mark.slow
+def test_tuning_stops_at_an_interrupt_goes_on_and_writes_the_best(workspace):
+    command = [
+        str(Path(sys.executable).with_name("netwarden")),
+        "tune",
+        "--detector",
+        "decision_tree",
+        "--minutes",
+        "5",
+    ]
+    environment = {**os.environ, **_environment(workspace)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
+        try:
+            assert run.stderr and next(line for line in run.stderr if line.startswith("trial 0: unseen recall"))
+            run.send_signal(signal.SIGINT)
+            told, errors = run.communicate(timeout=120)
+        finally:
+            run.kill()
+    assert run.returncode == 0, errors
+    assert "stopped; the same command goes on" in errors and "in MLflow at sqlite:" in errors
+    assert "nsl_kdd-decision_tree.sqlite: " in told and "best: trial " in told
+    before = (workspace / "params.json").read_text().splitlines()
+    said = CliRunner().invoke(
+        app, ["tune", "--detector", "decision_tree", "--trials", "1", "--write"], env=_environment(workspace)
+    )
+    assert said.exit_code == 0, said.output
+    (leaf,) = re.findall(r"min_samples_leaf = (\d+)", said.stdout)
+    assert load_params(workspace / "params.json").decision_tree.min_samples_leaf == int(leaf)
+    after = (workspace / "params.json").read_text().splitlines()
+    assert sum(line != old for line, old in zip(after, before, strict=True)) <= 1
 
 
 def test_a_dataset_that_was_never_loaded_is_named(workspace):

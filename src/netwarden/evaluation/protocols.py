@@ -7,7 +7,7 @@ they can be asked again and again without a look at the test set.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,7 @@ _log = logs.get(__name__)
 OUT = "out"  # part of rows that neither train nor judge
 TOOL = "tool"  # column that says which program made an attack
 MIN_HELD_OUT_ROWS = 20
+_GROUPS_OF_TYPES = 4
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,16 @@ def protocol_of(name: str) -> Protocol:
         return PROTOCOLS[name]
     except KeyError:
         raise ConfigError(f"no protocol {name!r}; known: {', '.join(PROTOCOLS)}") from None
+
+
+def without_test_rows(table: FlowTable, schema: FlowSchema, params: TransformParams) -> FlowTable:
+    """The rows that may train with the seed of `params`, so that no other seed draws from its test rows.
+
+    Where files say which rows test, all rows: every seed then leaves the same ones alone.
+    """
+    if _sets_apart(table, schema):
+        return table
+    return replace(table, arrow=table.arrow.filter(assign_parts(table, schema, params) != TEST))
 
 
 def _official(table: FlowTable, schema: FlowSchema, params: TransformParams) -> Iterator[Round]:
@@ -117,6 +128,28 @@ def _without_each(column: str, table: FlowTable, schema: FlowSchema, params: Tra
             _log.warning("too few rows to leave this out", extra={column: name, "least": MIN_HELD_OUT_ROWS})
 
 
+def _without_groups_of_types(table: FlowTable, schema: FlowSchema, params: TransformParams) -> Iterator[Round]:
+    """Attack names in a few groups, each with some of every family; all names of a group are unknown at once.
+
+    Cheap enough to choose by. Validation rows of the names still known judge as well.
+    """
+    parts, labels, attack = _start(table, schema, params, LABEL)
+    training = attack & (parts != TEST)
+    for number, names in enumerate(_deal(labels[training], _texts(table, FAMILY)[training], params.seed), 1):
+        held_out = attack & np.isin(labels, names)
+        if (attack & (parts == FIT) & ~held_out).sum() >= MIN_HELD_OUT_ROWS:
+            known = (parts == VALIDATION) & ~held_out
+            yield Round(f"group {number}", np.where(known, TEST, _hold_out(parts, held_out, held_out, attack)))
+
+
+def _deal(labels: Texts, families: Texts, seed: int) -> list[Texts]:
+    """Attack names dealt out family by family in an order of the seed's; one without a name of rows enough is left."""
+    names, first, counts = np.unique(labels, return_index=True, return_counts=True)
+    order = np.lexsort((np.random.default_rng(seed).random(len(names)), families[first]))
+    groups = [order[start::_GROUPS_OF_TYPES] for start in range(_GROUPS_OF_TYPES)]
+    return [names[group] for group in groups if (counts[group] >= MIN_HELD_OUT_ROWS).any()]
+
+
 def _without_each_tool(table: FlowTable, schema: FlowSchema, params: TransformParams) -> Iterator[Round]:
     """A tool plays no part in training; its rows of attacks that other tools played there judge."""
     if TOOL not in table.names:
@@ -163,6 +196,11 @@ PROTOCOLS = {
             "leave-family-out", "each attack family of the training rows, unknown in training", _without_each_family
         ),
         Protocol("leave-attack-out", "each attack of the training rows, unknown in training", _without_each_attack),
+        Protocol(
+            "leave-types-out",
+            "attacks of the training rows, a quarter of their names at a time unknown in training",
+            _without_groups_of_types,
+        ),
         Protocol("leave-tool-out", "each tool, where other tools played its attacks in training", _without_each_tool),
         Protocol("random", "rows drawn one by one: misleading, for comparison with figures obtained so", _random),
     )

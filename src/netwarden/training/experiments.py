@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from netwarden.errors import DataCheckError
 from netwarden.evaluation.metrics import Outcome, flat, measure
-from netwarden.evaluation.protocols import MIN_HELD_OUT_ROWS, OUT, Protocol, Round
-from netwarden.evaluation.split import TEST
+from netwarden.evaluation.protocols import MIN_HELD_OUT_ROWS, Protocol, Round, without_test_rows
 from netwarden.flows.labels import BENIGN
-from netwarden.flows.schema import FAMILY, LABEL, FlowSchema
+from netwarden.flows.schema import FlowSchema
 from netwarden.flows.table import FlowTable
 from netwarden.settings import Params
 from netwarden.training.baselines import BASELINES, Judge, fit_judge
-from netwarden.training.rows import prepare
+from netwarden.training.rounds import open_round, seeded
 
 BUDGETS = (0.001, 0.01, 0.05)
 PREVALENCES = (0.001, 0.01, 0.1)
@@ -89,11 +88,12 @@ def run_protocol(
 ) -> list[Result]:
     """Results of each model (default: the detector of `params`, then the baselines) on each round of a protocol."""
     chosen = tuple(dict.fromkeys(models or (params.train.detector, *BASELINES)))
+    table = table if protocol.looks else without_test_rows(table, schema, params.transform)
     runs: dict[tuple[str, str], list[_Run]] = {}
     for seed in seeds:
-        seeded = _seeded(params, seed)
-        for division in protocol.divide(table, schema, seeded.transform):
-            for model, run_of in _fit_all(division, table, schema, seeded, chosen):
+        drawn = seeded(params, seed)
+        for division in protocol.divide(table, schema, drawn.transform):
+            for model, run_of in _fit_all(division, table, schema, drawn, chosen):
                 for name, rows in {"": None, **division.subsets}.items():
                     held_out = " ".join(filter(None, (division.name, name)))
                     runs.setdefault((held_out, model), []).append(run_of(rows))
@@ -121,38 +121,21 @@ def alerts_per_day(recall: float, false_positive_rate: float, prevalence: float,
 # --- one seed ---------------------------------------------------------------------------------------------------
 
 
-def _seeded(params: Params, seed: int) -> Params:
-    return params.model_copy(
-        update={
-            "transform": params.transform.model_copy(update={"seed": seed}),
-            "train": params.train.model_copy(update={"seed": seed}),
-        }
-    )
-
-
 def _fit_all(
     division: Round, table: FlowTable, schema: FlowSchema, params: Params, models: Sequence[str]
 ) -> Iterator[tuple[str, Callable[[Marks | None], _Run]]]:
     """Per model, what makes its run on the rows that judge, or on those of them that are marked."""
-    kept = division.parts != OUT
-    parts = division.parts[kept]
-    among = replace(table, arrow=table.arrow.filter(kept))
-    preprocessor, training = prepare(among, parts, schema, params.transform.features, params.transform.leave_out)
-    tests = among.arrow.filter(parts == TEST)
-    matrix = preprocessor.transform(tests)
-    labels, families = (np.asarray(tests.column(name).to_pylist(), dtype=str) for name in (LABEL, FAMILY))
-    places = np.flatnonzero(kept)[parts == TEST]
-    seen = frozenset(training.labels.tolist())
+    rows = open_round(division, table, schema, params.transform)
     for model in models:
         started = time.perf_counter()
-        judge = fit_judge(model, training, preprocessor, params, BUDGETS)
+        judge = fit_judge(model, rows.training, rows.preprocessor, params, BUDGETS)
         fit_s = time.perf_counter() - started
-        outcomes = _outcomes(judge, matrix, labels, families)
+        outcomes = _outcomes(judge, rows.matrix, rows.labels, rows.families)
 
         def run_of(marked: Marks | None, outcomes: dict[float, Outcome] = outcomes, fit_s: float = fit_s) -> _Run:
-            here = np.ones(len(places), np.bool_) if marked is None else marked[places]
+            here = np.ones(len(rows.places), np.bool_) if marked is None else marked[rows.places]
             picked = {budget: outcome.where(here) for budget, outcome in outcomes.items()}
-            return _run(places[here], picked, seen, params.evaluate.flows_per_day, fit_s)
+            return _run(rows.places[here], picked, rows.seen, params.evaluate.flows_per_day, fit_s)
 
         yield model, run_of
 
@@ -161,13 +144,19 @@ def _outcomes(judge: Judge, matrix: npt.NDArray[np.float32], labels: Texts, fami
     """By budget; rows are named once, at the lowest threshold."""
     scores = judge.score(matrix)
     suspects = scores >= min(judge.thresholds.values())
-    names = np.full(len(scores), BENIGN, dtype=object)
-    names[suspects] = judge.name(matrix[suspects])
+    named, nearest = (_named(suspects, of(matrix[suspects])) for of in (judge.name, judge.nearest))
     outcomes = {}
     for budget, threshold in judge.thresholds.items():
         alerts = scores >= threshold
-        outcomes[budget] = Outcome(labels, families, scores, alerts, np.where(alerts, names, BENIGN).astype(str))
+        answers = (np.where(alerts, answer, BENIGN).astype(str) for answer in (named, nearest))
+        outcomes[budget] = Outcome(labels, families, scores, alerts, *answers)
     return outcomes
+
+
+def _named(suspects: Marks, names: Texts) -> npt.NDArray[np.object_]:
+    every = np.full(len(suspects), BENIGN, dtype=object)
+    every[suspects] = names
+    return every
 
 
 def _run(

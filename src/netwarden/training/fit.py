@@ -81,7 +81,7 @@ def fit_and_calibrate(rows: TrainingRows, preprocessor: Preprocessor, params: Pa
     calibration = fit_calibration(detector.score(calibrating.matrix), calibrating.attack)
     quiet = rows.part(THRESHOLD)
     quiet_scores = calibration.apply(detector.score(quiet.matrix[quiet.attack == 0]))
-    return Fitted(detector, calibration, choose_threshold(quiet_scores, _budget(params)), quiet_scores)
+    return Fitted(detector, calibration, choose_threshold(quiet_scores, budget_in_force(params)), quiet_scores)
 
 
 def judge(rows: TrainingRows, made: Fitted) -> Outcome:
@@ -114,7 +114,8 @@ def section_of(params: Params) -> BaseModel:
     return section
 
 
-def _budget(params: Params) -> float:
+def budget_in_force(params: Params) -> float:
+    """Share of benign flows that may alert, also where the parameters say it as alerts a day."""
     alerts = params.train.alerts_per_day
     return params.train.false_positive_budget if alerts is None else budget_of(alerts, params.evaluate.flows_per_day)
 

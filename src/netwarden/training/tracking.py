@@ -12,7 +12,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ _KEY = "netwarden.key"
 
 @dataclass(frozen=True)
 class RunRecord:
-    """All that is known of one training run; `key` makes logging it twice the same as once."""
+    """All that is known of one run; `key` makes logging it twice the same as once. One without a bundle made none."""
 
     key: str
     name: str
@@ -81,19 +81,28 @@ def model_name(schema_id: str) -> str:
 
 def track_run(settings: Settings, record: RunRecord) -> TrackedRun:
     """The run as logged: on the configured server, or locally and kept for later where that server is away."""
+    (tracked,) = track_runs(settings, [record])
+    return tracked
+
+
+def track_runs(settings: Settings, records: Sequence[RunRecord]) -> list[TrackedRun]:
+    """Each run as `track_run` logs it; a server found away is not asked again for the next one."""
     address = settings.mlflow_uri
-    if not address:
-        return _logged(settings, None, record)
-    problem = probe_tracking(settings)
-    if not problem:
-        try:
-            return _logged(settings, address, record)
-        except TrackingError as error:
-            problem = str(error)
-    kept = replace(_logged(settings, None, record), kept=problem)
-    _keep(settings, record)
-    _log.warning("run kept locally; `netwarden track sync` uploads it later", extra={"why": problem})
-    return kept
+    problem = probe_tracking(settings) if address and records else ""
+    tracked = []
+    for record in records:
+        if address and not problem:
+            try:
+                tracked.append(_logged(settings, address, record))
+                continue
+            except TrackingError as error:
+                problem = str(error)
+        tracked.append(replace(_logged(settings, None, record), kept=problem))
+        if problem:
+            _keep(settings, record)
+    if problem:
+        _log.warning("kept locally; `netwarden track sync` uploads it later", extra={"why": problem})
+    return tracked
 
 
 def mirror_champion(settings: Settings, entry: BundleEntry) -> None:
@@ -171,9 +180,10 @@ def _logged(settings: Settings, address: str | None, record: RunRecord) -> Track
         run = _find_or_create_run(settings, address, client, record)
         if run.info.status != "FINISHED":
             _log_facts(client, run.info.run_id, record)
-        version = _find_or_create_version(client, record, run)
-        alias = "champion" if record.champion else "challenger"
-        client.set_registered_model_alias(model_name(record.schema_id), alias, version)
+        if record.bundle_id:
+            version = _find_or_create_version(client, record, run)
+            alias = "champion" if record.champion else "challenger"
+            client.set_registered_model_alias(model_name(record.schema_id), alias, version)
         return TrackedRun(run.info.run_id, address or local_tracking_uri(settings))
 
 
