@@ -42,6 +42,8 @@ def test_an_alert_called_novel_is_of_no_family_and_counted_among_its_kind(outcom
     assert figures["unseen_attacks_called_novel"] == 1.0  # of those that alert
     assert figures["seen_attacks_called_novel"] == 0.0
     assert figures["family_macro_f1"] == pytest.approx((2 * 3 / (4 + 5) + 2 * 2 / (5 + 3) + 0) / 3)
+    forced = measure(replace(outcome, predicted=named, nearest=outcome.predicted), frozenset(), 0.01)
+    assert forced["nearest_family_macro_f1"] == measure(outcome, frozenset(), 0.01)["family_macro_f1"]
 
 
 def test_rows_of_one_class_give_null_and_not_a_guess(outcome):

@@ -29,3 +29,10 @@ def name_alerts(detector: Detector, suspects: Matrix) -> npt.NDArray[np.str_]:
     verdicts, families = judge_alerts(detector, suspects)
     names = np.array([*detector.families, ATTACK])[families]
     return np.where(verdicts == NOVEL_CODE, VERDICTS[NOVEL_CODE], names)
+
+
+def nearest_families(detector: Detector, suspects: Matrix) -> npt.NDArray[np.str_]:
+    """The family that each alert is likest to, novel or not; `attack` where the detector tells none apart."""
+    if not detector.families:
+        return np.full(len(suspects), ATTACK)
+    return np.asarray(detector.families)[detector.family_codes(suspects)]

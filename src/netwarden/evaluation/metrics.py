@@ -20,7 +20,7 @@ class Outcome:
     """Truth and detector's answer per row; all arrays are of one length.
 
     `predicted` is the family the detector names: benign below the threshold, `novel` where the attack is like none
-    of training, `attack` where it cannot tell.
+    of training, `attack` where it cannot tell. `nearest` is the same of a detector that must name a family, if asked.
     """
 
     labels: npt.NDArray[np.str_]  # attack names, benign
@@ -28,6 +28,7 @@ class Outcome:
     scores: npt.NDArray[np.float64]
     alerts: npt.NDArray[np.bool_]
     predicted: npt.NDArray[np.str_]
+    nearest: npt.NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -40,7 +41,7 @@ class Outcome:
     def where(self, rows: npt.NDArray[np.bool_]) -> Outcome:
         """Only the rows marked true."""
         picked = {name: getattr(self, name)[rows] for name in ("labels", "families", "scores", "alerts", "predicted")}
-        return replace(self, **picked)
+        return replace(self, **picked, nearest=None if self.nearest is None else self.nearest[rows])
 
 
 def measure(outcome: Outcome, seen: frozenset[str], budget: float, flows_per_day: int | None = None) -> dict[str, Any]:
@@ -59,7 +60,10 @@ def measure(outcome: Outcome, seen: frozenset[str], budget: float, flows_per_day
         "false_positive_budget": budget,
         "false_positive_rate": rate,
         "false_alerts_per_day": None if rate is None or flows_per_day is None else round(rate * flows_per_day),
-        "family_macro_f1": _macro_f1(outcome),
+        "family_macro_f1": _macro_f1(outcome.families, outcome.predicted),
+        **(
+            {} if outcome.nearest is None else {"nearest_family_macro_f1": _macro_f1(outcome.families, outcome.nearest)}
+        ),
         "family_recall": _recall_by_family(outcome),
         **_recall_by_novelty(outcome, seen),
     }
@@ -95,10 +99,10 @@ def _ranking_figures(attack: npt.NDArray[np.bool_], scores: npt.NDArray[np.float
     }
 
 
-def _macro_f1(outcome: Outcome) -> float:
+def _macro_f1(families: npt.NDArray[np.str_], predicted: npt.NDArray[np.str_]) -> float:
     """Mean F1 of the families that have rows; `novel` and `attack` are answers, not families, and count as misses."""
-    families = np.unique(outcome.families)
-    return float(sk.f1_score(outcome.families, outcome.predicted, labels=families, average="macro", zero_division=0))
+    names = np.unique(families)
+    return float(sk.f1_score(families, predicted, labels=names, average="macro", zero_division=0))
 
 
 def _recall_by_family(outcome: Outcome) -> dict[str, float | None]:

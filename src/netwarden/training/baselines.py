@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from netwarden.detectors.base import Matrix, Scores
 from netwarden.detectors.threshold import choose_threshold
-from netwarden.detectors.verdicts import name_alerts
+from netwarden.detectors.verdicts import name_alerts, nearest_families
 from netwarden.errors import TrainingError
 from netwarden.evaluation.split import FIT, THRESHOLD
 from netwarden.features.preprocessor import Preprocessor
@@ -31,10 +31,14 @@ _BELOW_ONE = 0.999  # a leaf of attacks alone scores this: the threshold lies be
 
 @dataclass(frozen=True)
 class Judge:
-    """A fitted model: scores of rows, families of rows that alert, and the threshold of each budget."""
+    """A fitted model: scores of rows, families of rows that alert, and the threshold of each budget.
+
+    `nearest` names a family where `name` may say novel.
+    """
 
     score: Callable[[Matrix], Scores]
     name: Callable[[Matrix], npt.NDArray[np.str_]]
+    nearest: Callable[[Matrix], npt.NDArray[np.str_]]
     thresholds: dict[float, float]
 
 
@@ -52,13 +56,19 @@ def fit_judge(
     def score(matrix: Matrix) -> Scores:
         return made.calibration.apply(made.detector.score(matrix))
 
-    return Judge(score, lambda alerts: name_alerts(made.detector, alerts), thresholds_of(made.quiet_scores, budgets))
+    return Judge(
+        score,
+        lambda alerts: name_alerts(made.detector, alerts),
+        lambda alerts: nearest_families(made.detector, alerts),
+        thresholds_of(made.quiet_scores, budgets),
+    )
 
 
 def _majority(rows: TrainingRows, budgets: Sequence[float]) -> Judge:
     """Says of every flow what most rows to fit on are, whatever the budget."""
     attacks = rows.part(FIT).attack.mean() > 0.5
-    return Judge(lambda matrix: np.zeros(len(matrix)), _nameless, dict.fromkeys(budgets, 0.0 if attacks else 1.0))
+    thresholds = dict.fromkeys(budgets, 0.0 if attacks else 1.0)
+    return Judge(lambda matrix: np.zeros(len(matrix)), _nameless, _nameless, thresholds)
 
 
 def _best_feature(rows: TrainingRows, seed: int, budgets: Sequence[float]) -> Judge:
@@ -80,7 +90,7 @@ def _best_feature(rows: TrainingRows, seed: int, budgets: Sequence[float]) -> Ju
 
     quiet = rows.part(THRESHOLD)
     thresholds = thresholds_of(score(quiet.matrix[quiet.attack == 0]), budgets)
-    return Judge(score, _nameless, thresholds)
+    return Judge(score, _nameless, _nameless, thresholds)
 
 
 def _tree(column: npt.NDArray[np.float32], attack: npt.NDArray[np.int8]) -> Any:
