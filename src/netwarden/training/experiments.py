@@ -94,7 +94,7 @@ def run_protocol(
         drawn = seeded(params, seed)
         for division in protocol.divide(table, schema, drawn.transform):
             for model, run_of in _fit_all(division, table, schema, drawn, chosen):
-                for name, rows in {**({"": None} if division.whole else {}), **division.subsets}.items():
+                for name, rows in {"": None, **division.subsets}.items():
                     held_out = " ".join(filter(None, (division.name, name)))
                     runs.setdefault((held_out, model), []).append(run_of(rows))
                 # Without a figure: whoever stops a run half-way has not looked.
