@@ -14,3 +14,24 @@ HTTP_REQUESTS = Counter("netwarden_http_requests_total", "HTTP requests", ["meth
 HTTP_SECONDS = Histogram("netwarden_http_request_seconds", "HTTP request latency", ["route"])
 BUNDLE_INFO = Gauge("netwarden_bundle_info", "1 for the bundle in charge", ["schema", "bundle"])
 JOBS_RUNNING = Gauge("netwarden_jobs_running", "Long runs under way", ["kind"])
+
+_FAST = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
+
+STREAM_FLOWS = Counter(
+    "netwarden_stream_flows_total", "Flows sent by a sensor or finished by a worker", ["role", "source"]
+)
+STREAM_SECONDS = Histogram(
+    "netwarden_stream_seconds", "From the sending of a batch until its alerts are stored", buckets=_FAST
+)
+STREAM_ROUND_FLOWS = Histogram(
+    "netwarden_stream_round_flows", "Flows that a worker scored at once", buckets=[4**power for power in range(9)]
+)
+STREAM_ALERTS = Counter("netwarden_stream_alerts_total", "Alerts new in the store")
+STREAM_LOST = Counter("netwarden_stream_lost_total", "What a bound or a fault made us lose, by reason", ["reason"])
+STREAM_DEAD_LETTERS = Counter("netwarden_stream_dead_letters_total", "Bodies set aside that could not be processed")
+STREAM_RETRIES = Counter("netwarden_stream_retries_total", "Waits for something that is away", ["component"])
+STREAM_COMPONENT_UP = Gauge("netwarden_stream_component_up", "1 where it answers", ["role", "component"])
+QUEUE_DEPTH = Gauge("netwarden_queue_depth", "Batches that no worker has finished")
+SPOOL_BYTES = Gauge("netwarden_spool_bytes", "What a sensor keeps on disk until the queue takes it", ["sensor"])
+CAPTURE_PACKETS = Gauge("netwarden_capture_packets", "Packets metered since the sensor's start", ["sensor"])
+CAPTURE_DROPPED = Gauge("netwarden_capture_dropped_packets", "Packets the kernel's ring had no room for", ["sensor"])
