@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from netwarden.capture.meter import MeterSettings
     from netwarden.capture.recent import RecentPackets
 
+_STANDARD_INPUT = 0
 _LEAST_RECENT = 4_000_000  # the kernel hands packets over in blocks of a megabyte
 
 
@@ -83,6 +84,7 @@ def run(
     from netwarden.capture.compiled import ready
     from netwarden.capture.flow_file import check_output, check_payload, meter_progress, write_flows
     from netwarden.capture.metering import MeterReport, meter_captures, meter_live, no_flows
+    from netwarden.capture.pipe import Pipe
     from netwarden.errors import ConfigError
 
     captures = files or []
@@ -109,7 +111,8 @@ def run(
             stop = _interrupted()
             tables = meter_live(interface, settings, stop, **options, report=report, progress=progress, recent=recent)
         else:
-            tables = meter_captures(captures, settings, **options, report=report, progress=progress)
+            sources: Any = [Pipe(_STANDARD_INPUT, _interrupted())] if captures == ["-"] else captures
+            tables = meter_captures(sources, settings, **options, report=report, progress=progress)
         write_flows(tables, output, no_flows(settings, payload_first), names=names)
     _say(str(report))
 
@@ -135,7 +138,12 @@ def extract(
     from netwarden.capture.compiled import ready
     from netwarden.capture.extract import extract_flow
     from netwarden.capture.recent_socket import fetch_packets
+    from netwarden.errors import ConfigError
 
+    if "-" in captures:
+        raise ConfigError(
+            "captures are read twice, for the flow and for its packets; save standard input to a file first"
+        )
     if len(captures) == 1 and Path(captures[0]).is_socket():
         packets = fetch_packets(Path(captures[0]), flow, output)
     else:

@@ -4,6 +4,7 @@ import gzip
 import json
 import lzma
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ import pytest
 
 from netwarden.capture.compiled import compile_kernels, is_cold
 from netwarden.capture.decode import decode
+from netwarden.capture.extract import written_whole
+from netwarden.errors import InputError
 from netwarden.flows.conform import guess_schema
 from netwarden.sources.files import read_batches
 from tests.capture.frames import SYN, Packet, capture
@@ -142,6 +145,7 @@ def test_the_packets_of_a_flow_are_extracted_by_its_id(two_flows, tmp_path):
         (["{capture}", "--payload-first", "8", "--names", "cicflowmeter"], "has no columns for payload bytes"),
         (["absent.pcap"], "absent.pcap cannot be read"),
         (["extract", "{capture}", "--flow", "ffff", "-o", "one.pcap"], "no flow here has id ffff"),
+        (["extract", "-", "--flow", "ffff", "-o", "one.pcap"], "save standard input to a file first"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(two_flows, words, message):
@@ -150,6 +154,44 @@ def test_what_cannot_be_done_is_one_line(two_flows, words, message):
     told = done.stderr.decode().strip().splitlines()
     assert message in told[-1], told
     assert "Traceback" not in done.stderr.decode()
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+def test_a_disk_that_is_full_halfway_is_one_line_and_leaves_nothing(two_flows, tmp_path, ending):
+    many = tmp_path / "many.pcap"
+    many.write_bytes(capture([Packet(step, source_port=1 + step % 60_000, payload=step % 99) for step in range(9_000)]))
+    target = tmp_path / f"flows.{ending}"
+    limited = f"ulimit -f 100; exec {NETWARDEN} meter {many} -o {target}"  # kB; as ENOSPC, EFBIG comes of a write
+    done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (told,) = done.stderr.strip().splitlines()
+    assert told == f"InputError: the output cannot be written in {tmp_path}: File too large"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["many.pcap", "two.pcap"]
+
+
+def test_standard_output_that_takes_nothing_more_is_one_line(two_flows):
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            [NETWARDEN, "meter", two_flows], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "InputError: standard output cannot be written: No space left on device\n",
+    )
+
+
+def test_extracted_packets_that_do_not_fit_on_the_disk_leave_nothing(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with (
+            pytest.raises(InputError, match=r"one\.pcap cannot be written: File too large"),
+            written_whole(tmp_path / "one.pcap") as file,
+        ):
+            file.write(b"packets")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_compiling_ahead_leaves_nothing_to_compile():

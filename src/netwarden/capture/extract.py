@@ -19,6 +19,7 @@ from netwarden.capture.pcap import Frames, read_capture
 from netwarden.capture.stream import Capture, Decoder, StreamFacts, read_packets
 from netwarden.capture.tables import flow_table
 from netwarden.errors import InputError
+from netwarden.flows.writing import drafts, why
 
 _TCP, _UDP = 6, 17
 _PCAP_NS = 0xA1B23C4D
@@ -143,18 +144,14 @@ def pcap_writer(target: Path) -> Iterator[Any]:
 
 @contextmanager
 def written_whole(target: Path) -> Iterator[BinaryIO]:
-    """A file that takes the target's name when the block ends well. Raises InputError where it cannot be made."""
-    draft = target.with_name(f".{target.name}.part")
+    """A file that takes the target's name when the block ends well. Raises InputError where it cannot be written."""
     try:
-        file = draft.open("wb")
-    except OSError as error:
-        raise InputError(f"{target} cannot be written: {error.strerror}") from None
-    try:
-        with file:
+        with drafts(target) as (draft,), draft.open("wb") as file:
             yield file
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
+    except (ConnectionError, TimeoutError):
+        raise  # of a socket that is read meanwhile
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {why(error)}") from None
 
 
 def _write_frame(file: BinaryIO, frames: Frames, row: int, state: dict[str, int]) -> None:

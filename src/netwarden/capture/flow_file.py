@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from netwarden.capture.output import as_cicflowmeter, with_payload_as_text
 from netwarden.capture.payload import MOST_PAYLOAD_BYTES
 from netwarden.errors import ConfigError, InputError
 from netwarden.flows.table import FlowTable
-from netwarden.flows.writing import FORMATS, drafts, table_writer, write_lines
+from netwarden.flows.writing import FORMATS, drafts, table_writer, why, write_lines
 
 NAMES = ("netwarden", "cicflowmeter")
 
@@ -64,14 +65,26 @@ def write_flows(tables: Iterator[FlowTable], target: str, like: FlowTable, *, na
     render = _rendering(target, names)
     if target == "-":
         for table in tables:
-            write_lines(sys.stdout, render(table))
-            sys.stdout.flush()
+            _print_lines(render(table))
         return
     path = Path(target)
     schema, plain = render(like).schema, names == "cicflowmeter"
     with drafts(path) as (draft,), table_writer(draft, path.suffix, schema, plain_csv=plain) as write:
         for table in tables:
             write(render(table))
+
+
+def _print_lines(table: Any) -> None:
+    try:
+        write_lines(sys.stdout, table)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # whoever read has seen enough, which is no error
+    except OSError as error:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # else Python fails at the same again on its way out
+        raise InputError(f"standard output cannot be written: {why(error)}") from None
 
 
 def _rendering(target: str, names: str) -> Callable[[FlowTable], Any]:

@@ -10,16 +10,19 @@ import select
 import socket
 import struct
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from netwarden.capture.decode import ETHERNET, LINUX_SLL, PPP, RAW
 from netwarden.capture.kernels import entry_kernel, inlined
 from netwarden.capture.pcap import Frames, read_capture
+from netwarden.capture.pipe import Pipe
 from netwarden.capture.records import RECORD
 from netwarden.errors import InputError
 
@@ -52,7 +55,7 @@ def live_frames(
     if hasattr(socket, "AF_PACKET"):
         yield from _ring(interface, stop, facts, ring_mb)
     else:
-        yield from _tcpdump(interface, stop, facts, snap_bytes)
+        yield from tcpdump_frames(interface, stop, facts, snap_bytes=snap_bytes)
 
 
 def _ring(interface: str, stop: Callable[[], bool], facts: LiveFacts, ring_mb: int) -> Iterator[Frames | None]:
@@ -160,24 +163,34 @@ def walk_block(buffer, block, size, link, incoming_only, records):
     return count
 
 
-def _tcpdump(interface: str, stop: Callable[[], bool], facts: LiveFacts, snap_bytes: int) -> Iterator[Frames]:
-    command = ["tcpdump", "-i", interface, "-s", str(snap_bytes), "-U", "-n", "-w", "-"]
-    try:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
-    except FileNotFoundError:
-        raise InputError(f"capturing on {interface} needs tcpdump on this system; install it") from None
-    try:
-        for frames in read_capture(process.stdout):  # type: ignore[arg-type]  # PIPE was asked for
-            facts.frames += len(frames.records)
-            yield frames
-            if stop():
-                break
-    finally:
-        process.terminate()
-        _, errors = process.communicate()
-        facts.dropped += _tcpdump_drops(errors.decode(errors="replace"))
+def tcpdump_frames(
+    interface: str, stop: Callable[[], bool], facts: LiveFacts, *, snap_bytes: int = 256
+) -> Iterator[Frames | None]:
+    """As `live_frames`, by tcpdump, which nearly every system has."""
+    command = ["tcpdump", "-i", interface, "-s", str(snap_bytes), "--immediate-mode", "-U", "-n", "-w", "-"]
+    with tempfile.TemporaryFile() as told:
+        try:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told)
+        except FileNotFoundError:
+            raise InputError(f"capturing on {interface} needs tcpdump on this system; install it") from None
+        with process:
+            try:
+                for frames in read_capture(Pipe(process.stdout.fileno(), stop)):  # type: ignore[union-attr]  # PIPE was asked for
+                    facts.frames += len(frames.records)
+                    yield frames if len(frames.records) else None
+            except InputError:  # it gave nothing
+                raise InputError(f"interface {interface} cannot be captured: {' '.join(_lines(told))}") from None
+            finally:
+                process.terminate()
+                process.wait()
+                facts.dropped += _tcpdump_drops(_lines(told))
 
 
-def _tcpdump_drops(errors: str) -> int:
-    lines = [line for line in errors.splitlines() if line.endswith("packets dropped by kernel")]
-    return int(lines[-1].split()[0]) if lines else 0
+def _lines(told: IO[bytes]) -> list[str]:
+    told.seek(0)
+    return told.read().decode(errors="replace").splitlines() or ["tcpdump said nothing"]
+
+
+def _tcpdump_drops(lines: list[str]) -> int:
+    counts = [int(line.split()[0]) for line in lines if line.endswith("packets dropped by kernel")]
+    return counts[-1] if counts else 0

@@ -14,14 +14,14 @@ from netwarden.capture.context import context, empty_tables
 from netwarden.capture.live import LiveFacts, live_frames
 from netwarden.capture.meter import BATCH_FLOWS, FlowMeter, MeterSettings
 from netwarden.capture.payload import PayloadHeads, with_payload
+from netwarden.capture.pipe import IN_FLIGHT_NS, Pipe, PipeClock
 from netwarden.capture.recent import RecentPackets
 from netwarden.capture.records import FLOW
 from netwarden.capture.stream import Capture, Decoder, StreamFacts, Watch, read_packets
 from netwarden.capture.tables import flow_table
 from netwarden.flows.table import FlowTable
 
-_PROMPT_S = 1.0  # ended flows are handed out at least this often in live traffic
-_IN_FLIGHT_NS = 1_000_000_000  # packets this old may still wait in the kernel's ring
+_PROMPT_S = 1.0  # ended flows are handed out at least this often in live traffic and from a pipe
 _REPORTED = ("late", "evicted", "single_packet", "after_fin", "not_ipv4", "fragments_joined")
 
 
@@ -65,14 +65,21 @@ def meter_captures(
 ) -> Iterator[FlowTable]:
     """Flow tables of captures, in order of the flows' ends. Context columns come in `corrected` mode only.
 
-    `payload_first`: add the first so many payload bytes of each direction, as binary columns outside the schema.
+    `payload_first`: add the first so many payload bytes of each direction, as binary columns outside the schema. From a
+    Pipe, flows come within about a second of their ends.
 
     Raises InputError where a capture cannot be read.
     """
     run = _Run(settings, sensor, MeterReport() if report is None else report, payload_first, inner)
+    clock = PipeClock() if any(isinstance(capture, Pipe) for capture in captures) else None
     for packets in read_packets(captures, run.report.stream, inner=inner, original=run.original, watch=run.watch):
         yield from run.tables(run.meter.feed(packets))
         run.count(packets)
+        if clock is not None:
+            until_ns = clock.all_came_until_ns(packets)
+            if until_ns is not None:
+                yield from run.tables(run.meter.advance(until_ns))
+            yield from run.promptly()
         if progress is not None:
             progress(run.report)
     yield from run.tables(run.meter.flush())
@@ -98,10 +105,10 @@ def meter_live(  # noqa: PLR0913 - each by name
     """
     run = _Run(settings, sensor, MeterReport() if report is None else report, payload_first, inner, recent)
     decoder = Decoder(inner=inner, original=run.original, watch=run.watch)
-    facts, handed_out_s, asked_ns = LiveFacts(), time.monotonic(), time.time_ns()
+    facts, asked_ns = LiveFacts(), time.time_ns()
     for frames in live_frames(interface, stop, facts):
         if frames is None:
-            yield from run.tables(run.meter.advance(asked_ns - _IN_FLIGHT_NS))
+            yield from run.tables(run.meter.advance(asked_ns - IN_FLIGHT_NS))
         else:
             packets = decoder(frames)
             yield from run.tables(run.meter.feed(packets))
@@ -109,9 +116,7 @@ def meter_live(  # noqa: PLR0913 - each by name
             run.report.stream.bytes += int(frames.records["captured"].sum())
             if recent is not None:
                 recent.keep(frames)
-        if time.monotonic() - handed_out_s > _PROMPT_S:
-            yield from run.tables(run.meter.ended())
-            handed_out_s = time.monotonic()
+        yield from run.promptly()
         run.report.stream.frames, run.report.dropped = facts.frames, facts.dropped
         asked_ns = time.time_ns()  # before the kernel is asked: a busy machine may take its time to tell us
         if progress is not None:
@@ -146,6 +151,7 @@ class _Run:
         )
         self.meter = FlowMeter(settings, heads=self._heads)
         self._settings, self._sensor, self._began_s = settings, sensor, time.perf_counter()
+        self._handed_out_s = time.monotonic()
         self._around = None if self.original else empty_tables()
 
     def tables(self, batches: Iterator[Any]) -> Iterator[FlowTable]:
@@ -156,6 +162,12 @@ class _Run:
             if self._recent is not None:
                 self._recent.note(table)
             yield table if self._heads is None else with_payload(table, self._heads)
+
+    def promptly(self) -> Iterator[FlowTable]:
+        """The flows that have ended, where none were asked for in the last second."""
+        if time.monotonic() - self._handed_out_s > _PROMPT_S:
+            yield from self.tables(self.meter.ended())
+            self._handed_out_s = time.monotonic()
 
     @property
     def watch(self) -> Watch | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import lzma
-import sys
 import zlib
 from collections.abc import Callable
 from io import BufferedReader
@@ -13,6 +12,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
+from netwarden.capture.pipe import Pipe, WaitingPipe
 from netwarden.errors import InputError
 
 PCAP_MAGIC = {
@@ -43,13 +43,13 @@ def is_capture(path: Path) -> bool:
     return start in PCAP_MAGIC or start == PCAPNG_MAGIC or path.name.lower().endswith(CAPTURE_ENDINGS)
 
 
-def open_capture(source: Path | str | BinaryIO) -> BinaryIO | CaptureFile | _Unpacked:
-    """Decompressed bytes of a file, of standard input (`-`) or of an open stream. Raises InputError."""
-    if not isinstance(source, (str, Path)):
-        return source
-    if str(source) == "-":
-        return _decompressed(sys.stdin.buffer, sys.stdin.buffer.peek(4))  # type: ignore[union-attr]  # it is buffered
-    return CaptureFile(Path(source))
+def open_capture(source: Path | str | BinaryIO | Pipe) -> BinaryIO | CaptureFile | Pipe | _Unpacked:
+    """Decompressed bytes of a file or a pipe; an open stream as it is. Raises InputError."""
+    if isinstance(source, Pipe):
+        return _unpacked(WaitingPipe(source), source.peek(4)) or source
+    if isinstance(source, (str, Path)):
+        return CaptureFile(Path(source))
+    return source
 
 
 class CaptureFile:
@@ -64,7 +64,7 @@ class CaptureFile:
             raise InputError(f"{path} cannot be read: {error.strerror}") from None
         self.name = path.name
         self._raw.seek(0)
-        self._stream = _decompressed(self._raw, head)
+        self._stream = _unpacked(self._raw, head) or self._raw
 
     def read(self, size: int) -> bytes:
         return self._stream.read(size)
@@ -87,15 +87,16 @@ class CaptureFile:
         return 1.0 if self._raw.closed else min(self._raw.tell() / self._size, 1.0)
 
 
-def _decompressed(raw: BinaryIO, head: bytes) -> BinaryIO | _Unpacked:
+def _unpacked(raw: Any, head: bytes) -> _Unpacked | None:
+    """What is packed in `raw`, which begins with `head`; None where nothing is packed."""
     kind = next((kind for mark, kind in _COMPRESSED.items() if head.startswith(mark)), "")
     if kind == "zstd":
-        stream = pa.input_stream(raw, compression="zstd")
+        stream = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
         return _Unpacked(stream, lambda size: stream.read(min(size, _ZSTD_PIECE_BYTES)))
     if kind:
         packed = gzip.GzipFile(fileobj=raw) if kind == "gzip" else lzma.LZMAFile(raw)  # noqa: SIM115 - closed by its holder
         return _Unpacked(packed, packed.read1)
-    return raw
+    return None
 
 
 class _Unpacked:

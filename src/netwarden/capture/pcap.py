@@ -14,6 +14,7 @@ import numpy as np
 
 from netwarden.capture.kernels import entry_kernel, inlined
 from netwarden.capture.opening import DAMAGE, PCAP_MAGIC, PCAPNG_MAGIC, CaptureFile, open_capture
+from netwarden.capture.pipe import Pipe
 from netwarden.capture.records import RECORD
 from netwarden.errors import InputError
 
@@ -35,14 +36,17 @@ class CaptureFacts:
 
 @dataclass(frozen=True)
 class Frames:
-    """Frames of one batch: `records` (RECORD) point into `buffer` (uint8). Valid until the next batch is asked for."""
+    """Frames of one batch: `records` (RECORD) point into `buffer` (uint8). Valid until the next batch is asked for.
+
+    A batch without frames comes from pipes alone, where nothing came for a tenth of a second.
+    """
 
     buffer: Any
     records: Any
 
 
-def read_capture(source: Path | str | BinaryIO, facts: CaptureFacts | None = None) -> Iterator[Frames]:
-    """Batches of frames of a capture file, of standard input (`-`) or of an open binary stream.
+def read_capture(source: Path | str | BinaryIO | Pipe, facts: CaptureFacts | None = None) -> Iterator[Frames]:
+    """Batches of frames of a capture file, of a pipe or of an open binary stream.
 
     A file cut anywhere yields all whole frames and says in `facts.cut` what was cut.
     Raises InputError where it is no capture, or of a version nobody reads.
@@ -58,7 +62,7 @@ def read_capture(source: Path | str | BinaryIO, facts: CaptureFacts | None = Non
             yield from _pcap(window, facts, *PCAP_MAGIC[magic])
         elif magic == PCAPNG_MAGIC:
             yield from _pcapng(window, facts)
-        else:
+        elif magic or not (isinstance(source, Pipe) and source.stopped):  # else it was stopped before anything came
             start = magic.hex() or ("packed data that is cut or damaged" if window.damaged else "nothing")
             raise InputError(f"{facts.name} is no capture file: it begins with {start}, not with a pcap or pcapng mark")
     finally:
@@ -70,11 +74,12 @@ def read_capture(source: Path | str | BinaryIO, facts: CaptureFacts | None = Non
 class _Window:
     """A sliding view of a stream: unread bytes stay, more are read behind them."""
 
-    stream: Any  # bytes by read(size)
+    stream: Any  # bytes by read(size), None for now where a pipe is quiet
     data: Any = field(default_factory=lambda: np.empty(2 * _CHUNK_BYTES, np.uint8))
     start: int = 0
     end: int = 0
     ended: bool = False
+    quiet: bool = False  # nothing came at the last try, though more may come
     damaged: bool = False
 
     def view(self) -> Any:
@@ -84,7 +89,7 @@ class _Window:
         return self.end - self.start
 
     def more(self) -> bool:
-        """Read another chunk behind what is there; False at the end of the stream."""
+        """Read what comes next behind what is there; False at the end of the stream."""
         if self.ended:
             return False
         if len(self.data) - self.end < _CHUNK_BYTES:
@@ -93,14 +98,17 @@ class _Window:
             count = self._fill(memoryview(self.data)[self.end : self.end + _CHUNK_BYTES])
         except DAMAGE:
             count, self.damaged = 0, True  # a compressed file cut short: what came before it is whole
-        self.end += count
+        self.quiet = count is None
+        self.end += count or 0
         self.ended = count == 0
         return not self.ended
 
-    def _fill(self, room: memoryview) -> int:
+    def _fill(self, room: memoryview) -> int | None:
         if isinstance(self.stream, CaptureFile):
             return self.stream.readinto(room)
         chunk = self.stream.read(len(room))
+        if chunk is None:
+            return None
         room[: len(chunk)] = chunk
         return len(chunk)
 
@@ -148,6 +156,8 @@ def _pcap(window: _Window, facts: CaptureFacts, order: str, unit_ns: int) -> Ite
             return
         if count < _BATCH_FRAMES and not window.more():
             break
+        if window.quiet:
+            yield Frames(window.data, records[:0])
     facts.cut = window.cut("record")
 
 
@@ -212,6 +222,8 @@ def _pcapng(window: _Window, facts: CaptureFacts) -> Iterator[Frames]:
             return
         if why == _STOP_SHORT and not window.more():
             break
+        if window.quiet:
+            yield Frames(window.data, records[:0])
     facts.cut = window.cut("block")
 
 

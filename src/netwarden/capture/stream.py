@@ -12,10 +12,11 @@ import numpy as np
 
 from netwarden.capture.decode import LINK_TYPES, SKIPS, decode
 from netwarden.capture.pcap import CaptureFacts, Frames, read_capture
+from netwarden.capture.pipe import Pipe
 from netwarden.capture.records import PACKET
 from netwarden.errors import InputError
 
-Capture = Path | str | BinaryIO
+Capture = Path | str | BinaryIO | Pipe
 Watch = Callable[[Frames, Any], None]  # sees the frames of each batch, and the packets decoded from them
 
 
@@ -68,7 +69,8 @@ def read_packets(
     original: bool = False,
     watch: Watch | None = None,
 ) -> Iterator[Any]:
-    """Batches of PACKET records of all captures in time order; a batch is valid until the next is asked for.
+    """Batches of PACKET records of all captures in time order; a batch is valid until the next is asked for. A pipe
+    gives empty ones too, while nothing comes.
 
     `inner`: meter what tunnels carry. `original`: decode as the original CICFlowMeter does.
     Raises InputError for a file that is no capture, or of a link type that is not read.
@@ -86,6 +88,9 @@ def read_packets(
 def _one(capture: Capture, decoder: Decoder, facts: StreamFacts) -> Iterator[Any]:
     of_file = CaptureFacts(str(getattr(capture, "name", capture)))
     for frames in read_capture(capture, of_file):
+        if not len(frames.records):
+            yield np.empty(0, PACKET)
+            continue
         _check_links(frames, of_file.name)
         facts.frames += len(frames.records)
         facts.bytes += int(frames.records["captured"].sum())

@@ -13,6 +13,8 @@ from typing import Any, TextIO
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from netwarden.errors import InputError
+
 Write = Callable[[Any], None]  # takes Arrow tables of one schema
 
 
@@ -35,14 +37,41 @@ def drafts(*targets: Path) -> Iterator[tuple[Path, ...]]:
             draft.unlink(missing_ok=True)
 
 
-def table_writer(path: Path, suffix: str, schema: Any, *, plain_csv: bool = False) -> AbstractContextManager[Write]:
+@contextmanager
+def table_writer(path: Path, suffix: str, schema: Any, *, plain_csv: bool = False) -> Iterator[Write]:
     """A function that appends Arrow tables of `schema` to a file, in the format of `suffix` (see FORMATS).
 
     `plain_csv`: CSV without any quotes, as some programs write and read it.
+    Raises InputError where the file cannot be written, such as on a full disk.
     """
-    if plain_csv and suffix.lower() == ".csv":
+    writing = True  # else an error is that of whoever makes the tables
+    try:
+        with _writer(path, suffix.lower(), schema, plain_csv) as append:
+
+            def write(table: Any) -> None:
+                nonlocal writing
+                writing = True
+                append(table)
+                writing = False
+
+            writing = False
+            yield write
+            writing = True
+    except OSError as error:
+        if not writing:
+            raise
+        raise InputError(f"the output cannot be written in {path.parent.absolute()}: {why(error)}") from None
+
+
+def why(error: OSError) -> str:
+    """What the system says, without what a library adds."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def _writer(path: Path, suffix: str, schema: Any, plain_csv: bool) -> AbstractContextManager[Write]:
+    if plain_csv and suffix == ".csv":
         return _csv_writer(path, schema, pacsv.WriteOptions(quoting_style="none", quoting_header="none"))
-    return _WRITERS[suffix.lower()](path, schema)
+    return _WRITERS[suffix](path, schema)
 
 
 def write_lines(file: TextIO, table: Any) -> None:
