@@ -21,26 +21,51 @@ def experiments(
     protocol: Annotated[
         str,
         typer.Argument(
-            help="official, temporal, leave-family-out, leave-attack-out, leave-types-out, leave-tool-out or random"
+            help="official, temporal, leave-family-out, leave-attack-out, leave-types-out, leave-tool-out, random or "
+            "cross-dataset"
         ),
     ],
     dataset: Annotated[str, typer.Option(help="Dataset in the store; default: the pipeline's")] = "",
     detector: Annotated[str, typer.Option(help="Detector kind; default: the pipeline's")] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Fits of every model, seeded 1 and up")] = 5,
     budget: Annotated[float, typer.Option(help="Of the columns that name none: 0.001, 0.01 or 0.05")] = 0.01,
+    judged_by: Annotated[str, typer.Option(help="cross-dataset: the dataset in the store that judges")] = "",
 ) -> None:
     """Fit a detector and trivial models anew over several seeds, judge them by a protocol, print one table."""
+    from netwarden.evaluation.crossing import CROSS
     from netwarden.evaluation.protocols import protocol_of
     from netwarden.training.experiment_table import experiment_table
     from netwarden.training.experiments import BUDGETS
-    from netwarden.training.judging import judge_dataset
+    from netwarden.training.judging import judge_across, judge_at_random, judge_dataset
 
     if budget not in BUDGETS:
         raise typer.BadParameter(f"--budget is one of {', '.join(f'{each:g}' for each in BUDGETS)}")
+    if (protocol == CROSS) != bool(judged_by):
+        raise typer.BadParameter(f"--judged-by names the second dataset of {CROSS}, and of no other protocol")
     settings = load_settings()
     logs.configure(settings.log_level, settings.log_format)
-    results = judge_dataset(settings, protocol, dataset, detector, seeds, _say)
-    print(experiment_table(protocol_of(protocol), results, budget, seeds))
+    if protocol == CROSS:
+        carried_out, results = judge_across(settings, dataset, judged_by, detector, seeds, _say)
+    else:
+        carried_out, results = protocol_of(protocol), judge_dataset(settings, protocol, dataset, detector, seeds, _say)
+    if protocol != "random":
+        results += judge_at_random(settings, dataset, detector, seeds, _say)
+    print(experiment_table(carried_out, results, budget, seeds))
+
+
+def resampling(
+    dataset: Annotated[str, typer.Option(help="Dataset in the store; default: the pipeline's")] = "",
+    detector: Annotated[str, typer.Option(help="Detector kind; default: the pipeline's")] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="Divisions of the training rows, seeded 1 and up")] = 5,
+) -> None:
+    """Show what none, class weights, SMOTE and SMOTENC are worth to a detector, on training rows; one table."""
+    from netwarden.training.ablation import resampling_table
+    from netwarden.training.judging import judge_resampling
+
+    settings = load_settings()
+    _configure_quietly(settings)
+    kind, results = judge_resampling(settings, dataset, detector, seeds, _say)
+    print(resampling_table(results, kind, seeds))
 
 
 def tune(
@@ -61,7 +86,7 @@ def tune(
     from netwarden.training.tune import Effort, tune_dataset
 
     settings = load_settings()
-    logs.configure(settings.log_level, settings.log_format)
+    _configure_quietly(settings)
     effort = Effort(trials, 30 if trials is None and minutes is None else minutes, jobs)
     stop = _stop_at_interrupt()
     tuned = tune_dataset(settings, dataset, detector, effort, range(1, seeds + 1), study, _say_over, stop)
@@ -106,6 +131,11 @@ def _write(settings: Settings, tuned: Tuned) -> None:
     path = settings.workspace / "params.json"
     write_values(path, {f"{section}.{name}": value for name, value in tuned.best.values.items()})
     print(f"section {section} of {path} now has them")
+
+
+def _configure_quietly(settings: Settings) -> None:
+    """Warnings only, unless somebody asks for details: every one of many fits would tell what it grew."""
+    logs.configure("WARNING" if settings.log_level == "INFO" else settings.log_level, settings.log_format)
 
 
 def _say_over(text: str, passing: bool) -> None:

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from netwarden.errors import ConfigError, DataCheckError, SchemaError
-from netwarden.evaluation.protocols import PROTOCOLS, protocol_of
+from netwarden.evaluation.protocols import PROTOCOLS, protocol_of, without_test_rows
 from netwarden.evaluation.split import assign_parts
 from netwarden.flows.content import row_hashes
 from netwarden.flows.schema import FlowSchema, Subset
@@ -50,7 +50,9 @@ def test_rows_without_a_time_cannot_be_judged_so(table, schema):
         rounds("temporal", table, timeless)
 
 
-@pytest.mark.parametrize("name", ["leave-family-out", "leave-attack-out", "leave-tool-out", "random"])
+@pytest.mark.parametrize(
+    "name", ["leave-family-out", "leave-attack-out", "leave-types-out", "leave-tool-out", "random"]
+)
 def test_only_rows_that_may_train_are_used(name, table, schema):
     tests = column(table, "split") == "test"
     for each in rounds(name, with_tools(table), schema):
@@ -73,6 +75,26 @@ def test_what_is_left_out_judges_beside_benign_rows_and_never_trains(name, value
         assert set(judged.tolist()) == {each.name, "benign"}
         benign = (each.parts == "test") & (column(table, "label") == "benign")
         assert (assign_parts(table, schema, PARAMS)[benign] == "validation").all()
+
+
+def test_names_are_left_out_in_groups_each_once_and_known_ones_judge_beside_them(table, schema):
+    found = rounds("leave-types-out", table, schema)
+    labels, inner = column(table, "label"), assign_parts(table, schema, PARAMS)
+    left_out = [set(labels[(each.parts == "test") & (inner == "fit")].tolist()) for each in found]
+    assert sorted(name for names in left_out for name in names) == ["neptune", "rootkit", "smurf"]
+    for each, names in zip(found, left_out, strict=True):
+        held_out = np.isin(labels, list(names))
+        assert set(each.parts[held_out & (inner != "test")].tolist()) == {"test"}
+        assert (each.parts[~held_out & (inner == "validation")] == "test").all()
+        assert (each.parts[~held_out & (inner == "fit")] == "fit").all()
+
+
+def test_another_seed_draws_from_no_test_row(table, schema):
+    drawn = schema.model_copy(update={"split": schema.split.model_copy(update={"policy": "grouped_random"})})
+    left = without_test_rows(table, drawn, PARAMS)
+    tests = assign_parts(table, drawn, PARAMS) == "test"
+    assert column(left, "row_id").tolist() == column(table, "row_id")[~tests].tolist()
+    assert without_test_rows(table, schema, PARAMS) is table
 
 
 def test_a_tool_is_judged_by_the_attacks_that_other_tools_play(table, schema):
@@ -112,6 +134,6 @@ def test_labels_of_test_rows_move_no_row_of_any_protocol(table, schema: FlowSche
     labels = column(flows, "label").astype(object)
     labels[tests] = np.random.default_rng(0).permutation(labels[tests])
     shuffled = with_column(flows, "label", labels.tolist())
-    for name in ("official", "leave-attack-out", "leave-tool-out", "random"):
+    for name in ("official", "leave-attack-out", "leave-types-out", "leave-tool-out", "random"):
         before, after = rounds(name, flows, schema), rounds(name, shuffled, schema)
         assert all((one.parts == other.parts).all() for one, other in zip(before, after, strict=True))

@@ -63,7 +63,9 @@ def test_intervals_hold_the_mean_and_figures_have_one_value_a_seed(results):
             assert len(figure.each) == 2 and figure.spread >= 0
             if figure.interval:
                 assert figure.interval[0] - 1e-9 <= figure.mean <= figure.interval[1] + 1e-9, name
-    recall = by_model(results)["boosted_trees"]["recall@0.05"]
+    trees = by_model(results)["boosted_trees"]
+    assert all(trees[f"{name}_at_0.01@0.05"].interval for name in ("precision", "alerts_per_day"))
+    recall = trees["recall@0.05"]
     assert recall.interval is not None and 0.005 < recall.interval[1] - recall.interval[0] < 0.2
 
 

@@ -55,7 +55,8 @@ def test_the_official_split_is_one_table_with_both_test_sets_and_its_look_is_kep
     rows = [line.split(" | ")[:2] for line in told.splitlines() if line.startswith("| ")][2:]
     models = ["decision_tree", "majority", "best feature", "logistic_regression"]
     assert {(held_out.strip("| "), model) for held_out, model in rows} == {
-        (held_out, model) for held_out in ("-", "kddtest_21") for model in models
+        *((held_out, model) for held_out in ("-", "kddtest_21") for model in models),
+        ("random split: misleading", "decision_tree"),
     }
     lines = (workspace / PAGE).read_text().splitlines()
     assert "| nsl_kdd | experiments official: decision_tree, 1 seeds, budget 0.01 | accuracy 0." in lines[-1]
@@ -66,6 +67,41 @@ def test_families_are_left_out_without_a_look_at_the_test_set(workspace):
     told = experiments(workspace, "leave-family-out", "--detector", "decision_tree", "--seeds", "1")
     assert "| dos | decision_tree |" in told and "| probe | majority |" in told
     assert ((workspace / PAGE).read_text() if (workspace / PAGE).exists() else "") == before
+
+
+def test_resampling_is_one_table_without_a_look_at_the_test_set(workspace):
+    before = (workspace / PAGE).read_text() if (workspace / PAGE).exists() else ""
+    said = CliRunner().invoke(
+        app, ["resampling", "--detector", "decision_tree", "--seeds", "1"], env=_environment(workspace)
+    )
+    assert (
+        said.exit_code == 0
+        and "| class_weights |" in said.stdout
+        and "decision_tree on the training rows" in said.stdout
+    )
+    assert ((workspace / PAGE).read_text() if (workspace / PAGE).exists() else "") == before
+
+
+def test_a_detector_crosses_from_one_published_dataset_to_the_log_of_another_sensor(
+    workspace, cic_ids2017, sensor_logs
+):
+    settings = load_settings({}, start=workspace)
+    run_etl(settings, [cic_ids2017 / "machine_learning_cve_sample.csv.gz"], dataset="cic")
+    run_etl(settings, [sensor_logs / "zeek_iot23_conn.log.labeled.gz"], dataset="iot23")
+    arguments = ["cross-dataset", "--dataset", "cic", "--judged-by", "iot23", "--detector", "decision_tree"]
+    told = experiments(workspace, *arguments, "--seeds", "1")
+    assert "by the 5 features that both have (flow_duration_us = duration_s, " in told
+    rows = [line.split(" | ")[:2] for line in told.splitlines() if line.startswith("| ")][2:]
+    assert {held_out.strip("| ") for held_out, _ in rows} == {"iot23", "at home", "random split: misleading"}
+    assert ["| iot23", "majority"] in rows and ["| at home", "best feature"] in rows
+    lines = (workspace / PAGE).read_text().splitlines()
+    assert "| iot23 | experiments cross-dataset from cic: decision_tree, 1 seeds" in lines[-1]
+
+
+def test_a_second_dataset_goes_with_the_protocol_that_has_one(workspace):
+    for arguments in (["cross-dataset"], ["official", "--judged-by", "iot23"]):
+        said = CliRunner().invoke(app, ["experiments", *arguments], env=_environment(workspace))
+        assert said.exit_code == 2 and "--judged-by names the second dataset" in said.output
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from netwarden.errors import TrackingError
 from netwarden.settings import load_settings
 from netwarden.sources.connect import open_registry
 from netwarden.sources.store import BundleEntry
-from netwarden.training.tracking import RunRecord, local_tracking_uri, mirror_champion, sync, track_run
+from netwarden.training.tracking import RunRecord, local_tracking_uri, mirror_champion, sync, track_run, track_runs
 from tests.fixtures.servers import free_port
 
 pytestmark = pytest.mark.slow
@@ -64,6 +64,14 @@ def signed_in(dagshub, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", dagshub.token)
     return dagshub
+
+
+def test_a_run_that_made_no_bundle_is_no_version_of_a_model(record, tmp_path):
+    settings = settings_of(tmp_path)
+    (tracked,) = track_runs(settings, [replace(record, bundle_id="", artifacts={})])
+    client, (run,) = runs_at(local_tracking_uri(settings), record)
+    assert run.info.run_id == tracked.run_id and run.info.status == "FINISHED"
+    assert client.search_registered_models() == [] and track_runs(settings, []) == []
 
 
 def test_a_run_reaches_the_server_once_however_often_it_is_logged(signed_in, record, tmp_path):

@@ -43,11 +43,15 @@ _GROUPS_OF_TYPES = 4
 
 @dataclass(frozen=True)
 class Round:
-    """One division of a table's rows: what is held out, the part of each row, and subsets of all rows judged apart."""
+    """One division of a table's rows: what is held out, the part of each row, and subsets of all rows judged apart.
+
+    `whole`: whether the rows that judge are judged together as well.
+    """
 
     name: str
     parts: Parts
     subsets: dict[str, Marks] = field(default_factory=dict)
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def protocol_of(name: str) -> Protocol:
     try:
         return PROTOCOLS[name]
     except KeyError:
-        raise ConfigError(f"no protocol {name!r}; known: {', '.join(PROTOCOLS)}") from None
+        raise ConfigError(f"no protocol {name!r}; known: {', '.join(PROTOCOLS)}, cross-dataset") from None
 
 
 def without_test_rows(table: FlowTable, schema: FlowSchema, params: TransformParams) -> FlowTable:

@@ -114,6 +114,7 @@ class Column(_Frozen):
     sentinels: tuple[float, ...] = Field((), description="Values that mean: not observed; stored as missing")
     optional: bool = Field(False, description="A file without this column is still of this schema (never a feature)")
     stable: bool = Field(True, description="Same in every build of the tool that makes it")
+    same_as: str = Field("", description="Name under which other schemas have what this measures; empty: its own")
     time: TimeFormat | None = None
 
     @property

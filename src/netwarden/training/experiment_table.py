@@ -40,10 +40,9 @@ def experiment_table(protocol: Protocol, results: Sequence[Result], budget: floa
 def _cell(heading: str, figure: Figure | None) -> str:
     if figure is None:
         return "-"
-    if heading.startswith("alerts"):
-        return f"{figure.mean:,.0f} ± {figure.spread:,.0f}"
-    interval = f" [{figure.interval[0]:.4f}, {figure.interval[1]:.4f}]" if figure.interval else ""
-    return f"{figure.mean:.4f} ± {figure.spread:.4f}{interval}"
+    form = ",.0f" if heading.startswith("alerts") else ".4f"
+    interval = f" [{figure.interval[0]:{form}}, {figure.interval[1]:{form}}]" if figure.interval else ""
+    return f"{figure.mean:{form}} ± {figure.spread:{form}}{interval}"
 
 
 def _line(cells: Sequence[str]) -> str:

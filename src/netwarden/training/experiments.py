@@ -94,17 +94,18 @@ def run_protocol(
         drawn = seeded(params, seed)
         for division in protocol.divide(table, schema, drawn.transform):
             for model, run_of in _fit_all(division, table, schema, drawn, chosen):
-                for name, rows in {"": None, **division.subsets}.items():
+                for name, rows in {**({"": None} if division.whole else {}), **division.subsets}.items():
                     held_out = " ".join(filter(None, (division.name, name)))
                     runs.setdefault((held_out, model), []).append(run_of(rows))
                 # Without a figure: whoever stops a run half-way has not looked.
-                say(f"{protocol.name} {division.name} seed {seed}: {model}")
+                say(" ".join(filter(None, (protocol.name, division.name, f"seed {seed}: {model}"))))
     if not runs:
         raise DataCheckError(
             f"{protocol.name} finds nothing to hold out among the training rows of schema {schema.id}: it takes "
             f"several kinds of attacks with at least {MIN_HELD_OUT_ROWS} rows each"
         )
-    return [_result(held_out, model, each) for (held_out, model), each in runs.items()]
+    per_day = params.evaluate.flows_per_day
+    return [_result(held_out, model, each, per_day) for (held_out, model), each in runs.items()]
 
 
 def expected_precision(recall: float, false_positive_rate: float, prevalence: float) -> float | None:
@@ -190,20 +191,20 @@ def _in_service(outcome: Outcome, per_day: int) -> dict[str, float]:
 # --- over seeds -------------------------------------------------------------------------------------------------
 
 
-def _result(held_out: str, model: str, runs: Sequence[_Run]) -> Result:
+def _result(held_out: str, model: str, runs: Sequence[_Run], per_day: int) -> Result:
     common = [name for name in runs[0].figures if all(name in run.figures for run in runs)]
-    intervals = _intervals(runs)
+    intervals = _intervals(runs, per_day)
     figures = {name: Figure(tuple(run.figures[name] for run in runs), intervals.get(name)) for name in common}
     return Result(held_out, model, len(runs[0].rows), figures)
 
 
-def _intervals(runs: Sequence[_Run]) -> dict[str, tuple[float, float]]:
-    """Bootstrap interval of each rate that rows decide one by one."""
+def _intervals(runs: Sequence[_Run], per_day: int) -> dict[str, tuple[float, float]]:
+    """Bootstrap interval of each rate that rows decide one by one, and of what follows from such rates."""
     rng = np.random.default_rng(0)
     kinds, counts = _kinds_of_rows(runs)
     weights = rng.poisson(counts, (_DRAWS, len(counts))).astype(np.float64)
     seeds = rng.integers(len(runs), size=(len(runs), _DRAWS))
-    rates = [_rates(kinds[:, at], weights) for at in range(len(runs))]
+    rates = [_rates(kinds[:, at], weights, per_day) for at in range(len(runs))]
     tail = (1 - _CONFIDENCE) / 2
     found = {}
     for name in rates[0]:
@@ -230,7 +231,7 @@ def _kinds_of_rows(runs: Sequence[_Run]) -> tuple[Marks, npt.NDArray[np.int64]]:
     return marks[first], np.asarray(counts, np.int64)
 
 
-def _rates(marks: Marks, weights: Floats) -> dict[str, Floats]:
+def _rates(marks: Marks, weights: Floats, per_day: int) -> dict[str, Floats]:
     """Rates per draw of rows; not a number where a draw has none of the rows that a rate is about."""
     judged, attack, unseen = marks[:, :3].T
     rates = {}
@@ -246,4 +247,9 @@ def _rates(marks: Marks, weights: Floats) -> dict[str, Floats]:
             rates[f"false_positive_rate@{budget:g}"] = false / (weights @ (judged & ~attack))
             rates[f"recall_seen_attacks@{budget:g}"] = weights @ (seen & alerts) / (weights @ seen)
             rates[f"recall_unseen_attacks@{budget:g}"] = weights @ (unseen & alerts) / (weights @ unseen)
+            recall, rate = rates[f"recall@{budget:g}"], rates[f"false_positive_rate@{budget:g}"]
+            for rare in PREVALENCES:
+                caught, wrongly = recall * rare, rate * (1 - rare)
+                rates[f"precision_at_{rare:g}@{budget:g}"] = caught / (caught + wrongly)
+                rates[f"alerts_per_day_at_{rare:g}@{budget:g}"] = per_day * (wrongly + caught) / (1 - rare)
     return rates

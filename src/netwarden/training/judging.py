@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from netwarden.evaluation.crossing import cross
 from netwarden.evaluation.looks import LOOKED_AT, record_look
-from netwarden.evaluation.protocols import protocol_of
-from netwarden.settings import Settings, load_params
+from netwarden.evaluation.protocols import Protocol, protocol_of, without_test_rows
+from netwarden.settings import Params, Settings, load_params
 from netwarden.sources.stored import read_stored
+from netwarden.training.ablation import Resampled, compare_resampling
 from netwarden.training.experiments import Result, Say, run_protocol
 from netwarden.training.lineage import shaping_commit
 
@@ -22,20 +25,61 @@ def judge_dataset(
 
     `dataset` and `detector` are the pipeline's where they are empty.
     """
-    params = load_params(settings.workspace / "params.json")
-    name, kind = dataset or params.ingest.dataset, detector or params.train.detector
-    params = params.model_copy(update={"train": params.train.model_copy(update={"detector": kind})})
+    params, name = _chosen(settings, dataset, detector)
     chosen = protocol_of(protocol)
     table, schema = read_stored(settings, name)
     results = run_protocol(chosen, table, schema, params, range(1, seeds + 1), say=say)
     if chosen.looks:
-        judged = f"experiments {protocol}: {kind}, {seeds} seeds, budget {LOOK_BUDGET:g}"
-        figures, commit = _looked_at(results, kind), shaping_commit(settings.workspace)
-        record_look(settings.workspace, datetime.now(UTC), commit, name, judged, figures)
+        _record(settings, name, f"experiments {protocol}", results, "", params, seeds)
     return results
 
 
-def _looked_at(results: Sequence[Result], model: str) -> dict[str, float]:
-    whole = next(result for result in results if not result.held_out and result.model == model)
+def judge_at_random(
+    settings: Settings, dataset: str, detector: str, seeds: int, say: Say = lambda _: None
+) -> list[Result]:
+    """Results of the detector alone on the random split, named so that nobody takes them for an answer."""
+    params, name = _chosen(settings, dataset, detector)
+    table, schema = read_stored(settings, name)
+    kind = params.train.detector
+    results = run_protocol(protocol_of("random"), table, schema, params, range(1, seeds + 1), (kind,), say)
+    return [replace(result, held_out="random split: misleading") for result in results]
+
+
+def judge_across(
+    settings: Settings, dataset: str, judged_by: str, detector: str, seeds: int, say: Say = lambda _: None
+) -> tuple[Protocol, list[Result]]:
+    """The protocol, which says what both datasets share, and the results of models fitted on the first of them."""
+    params, name = _chosen(settings, dataset, detector)
+    here, schema = read_stored(settings, name)
+    apart = without_test_rows(here, schema, params.transform)
+    crossing = cross(name, (apart, schema), judged_by, read_stored(settings, judged_by))
+    results = run_protocol(crossing.protocol, crossing.table, crossing.schema, params, range(1, seeds + 1), say=say)
+    _record(settings, judged_by, f"experiments {crossing.protocol.name} from {name}", results, judged_by, params, seeds)
+    return crossing.protocol, results
+
+
+def judge_resampling(
+    settings: Settings, dataset: str, detector: str, seeds: int, say: Say = lambda _: None
+) -> tuple[str, list[Resampled]]:
+    """Detector kind, and what each way of resampling is worth to it on the training rows of a dataset of the store."""
+    params, name = _chosen(settings, dataset, detector)
+    table, schema = read_stored(settings, name)
+    return params.train.detector, compare_resampling(table, schema, params, range(1, seeds + 1), say)
+
+
+def _chosen(settings: Settings, dataset: str, detector: str) -> tuple[Params, str]:
+    params = load_params(settings.workspace / "params.json")
+    kind = detector or params.train.detector
+    train = params.train.model_copy(update={"detector": kind})
+    return params.model_copy(update={"train": train}), dataset or params.ingest.dataset
+
+
+def _record(
+    settings: Settings, dataset: str, what: str, results: Sequence[Result], held_out: str, params: Params, seeds: int
+) -> None:
+    kind = params.train.detector
+    whole = next(result for result in results if result.held_out == held_out and result.model == kind)
     found = {name: whole.figures.get(f"{name}@{LOOK_BUDGET:g}") for name in LOOKED_AT}
-    return {name: figure.mean for name, figure in found.items() if figure is not None}
+    figures = {name: figure.mean for name, figure in found.items() if figure is not None}
+    judged = f"{what}: {kind}, {seeds} seeds, budget {LOOK_BUDGET:g}"
+    record_look(settings.workspace, datetime.now(UTC), shaping_commit(settings.workspace), dataset, judged, figures)

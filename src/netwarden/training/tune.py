@@ -100,12 +100,9 @@ def _alone(path: Path) -> Iterator[None]:
 def _opened(path: Path, task: Task) -> Iterator[optuna.Study]:
     try:
         storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
-        # Another seed every time: the same one would draw the values of the first run once more.
-        sampler = optuna.samplers.TPESampler(seed=int(time.time_ns() % 2**32))
         pruner = optuna.pruners.MedianPruner(n_startup_trials=_TRIALS_BEFORE_PRUNING)
         study = optuna.create_study(
             storage=storage,
-            sampler=sampler,
             pruner=pruner,
             study_name=_STUDY,
             direction="maximize",
@@ -119,6 +116,8 @@ def _opened(path: Path, task: Task) -> Iterator[optuna.Study]:
             study.set_user_attr(_FACTS, task.facts)
         elif known != task.facts:
             raise ConfigError(f"{path} holds {_another(known, task.facts)}; --study names another study to begin")
+        # A run that goes on draws other values than the first one did, and the same when both are repeated.
+        study.sampler = optuna.samplers.TPESampler(seed=len(study.get_trials(deepcopy=False)))
         yield study
     finally:
         storage.engine.dispose()

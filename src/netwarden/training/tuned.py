@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ class Tuned:
             if trial is not None:
                 lines.append(f"{name}: trial {trial.number}, {_told(trial)}")
         if self.best:
-            lines += [f"  {self.task.section}.{path} = {value}" for path, value in self.best.values.items()]
+            lines += [f"  {self.task.section}.{path} = {json.dumps(value)}" for path, value in self.best.values.items()]
         return "\n".join(lines)
 
     def records(self, experiment: str) -> list[RunRecord]:
