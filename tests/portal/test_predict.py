@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from netwarden.flows.schema import load_schema
-from netwarden.portal.uploads import KINDS, Upload, result_schema
+from netwarden.portal.upload_scoring import KINDS, result_schema
+from netwarden.portal.uploads import Upload
 from netwarden.scoring.codes import sample_npy
 from netwarden.scoring.model import Model, champion
 from tests.fixtures.data import ROOT

@@ -14,7 +14,8 @@ import pyarrow.csv as pacsv
 
 from netwarden.errors import NotFoundError
 from netwarden.flows.labels import BENIGN
-from netwarden.portal.uploads import Upload, incoming, score_upload
+from netwarden.portal.upload_scoring import incoming, score_upload
+from netwarden.portal.uploads import Upload
 from netwarden.scoring.model import Model
 from netwarden.settings import Settings
 

@@ -19,7 +19,7 @@ from netwarden.portal.champions import Champions
 from netwarden.portal.receiving import Form, receive_form
 from netwarden.portal.reference import Predictions, faults
 from netwarden.portal.rendering import prefers_json
-from netwarden.portal.uploads import KINDS, incoming, rejections, score_batch, score_upload
+from netwarden.portal.upload_scoring import KINDS, incoming, rejections, score_batch, score_upload
 from netwarden.portal.views import show_upload
 from netwarden.scoring.intake import read_table
 from netwarden.scoring.model import Model

@@ -13,7 +13,8 @@ from netwarden.portal.champions import Champions
 from netwarden.portal.demo import demo_size, truth_of
 from netwarden.portal.rendering import Pages
 from netwarden.portal.runs import KIND, describe_run
-from netwarden.portal.uploads import KINDS, Upload, recent_uploads
+from netwarden.portal.upload_scoring import KINDS
+from netwarden.portal.uploads import Upload, recent_uploads
 from netwarden.scoring.codes import recipe
 from netwarden.scoring.model import Model
 from netwarden.settings import Settings
