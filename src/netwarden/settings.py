@@ -33,7 +33,7 @@ class _Frozen(BaseModel):
 
 
 class IngestParams(_Frozen):
-    dataset: str = Field("nsl_kdd", description="Dataset name in the store, as ETL wrote it")
+    dataset: str = Field("lab", description="Dataset name in the store, as ETL wrote it")
     schema_id: str = Field("", description="Schema to read it with; empty: the one its manifest names")
 
 
@@ -77,7 +77,7 @@ class ResampleParams(_Frozen):
 
 
 class TrainParams(_Frozen):
-    detector: str = Field("boosted_trees", description="Detector kind")
+    detector: str = Field("hybrid", description="Detector kind")
     seed: int = Field(7, ge=0, description="Seed of resampling and of the detector")
     threads: int = Field(0, ge=0, description="Threads for fitting; 0: all cores")
     false_positive_budget: float = Field(0.01, gt=0, lt=1, description="Share of benign flows that may alert")
@@ -172,7 +172,6 @@ class StreamSettings(_Frozen):
     """The path from sensors to alerts."""
 
     batch_rows: int = Field(2048, ge=1, description="Flows that a sensor sends at once, at most")
-    batch_wait_ms: int = Field(10, ge=1, description="How long a flow waits for others to be sent with")
     queue_messages: int = Field(1024, ge=1, description="Unfinished batches that make the queue full")
     queue_mb: int = Field(256, ge=1, description="The same in megabytes")
     when_full: Literal["wait", "drop_oldest"] = Field("wait", description="wait loses nothing; drop_oldest counts")
@@ -188,7 +187,7 @@ class StreamSettings(_Frozen):
     prediction_log_files: int = Field(5, ge=1, description="Rotated files of each kind that are kept")
     sensor: str = Field("", description="Name of the sensor; empty: the host's")
     interim_s: float = Field(10.0, ge=0, description="Live: flows still open are reported this often; 0: never")
-    replay_rate: float = Field(100.0, gt=0, description="Replay: flows a second")
+    replay_rate: float = Field(100.0, ge=0, description="Replay: flows a second; 0: as fast as they are taken")
     replay_order: Literal["sequential", "shuffled"] = Field("sequential", description="Replay: order of the rows")
     replay_loop: bool = Field(False, description="Replay: begin again at the end")
     host: str = Field("127.0.0.1", description="Address of /health and /metrics of sensors and workers")

@@ -1,0 +1,174 @@
+"""The commands `netwarden sensor`, `worker`, `up` and `dead-letters`. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from netwarden import logs
+from netwarden.errors import ConfigError
+from netwarden.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from netwarden.streaming.judge import ChooseModel
+    from netwarden.streaming.sensor import Source
+
+dead_letters = typer.Typer(no_args_is_help=True, help="What workers could not process, and why.")
+
+_Files = Annotated[list[str] | None, typer.Argument(help="Captures, merged by time")]
+_Interface = Annotated[str, typer.Option(help="Meter this interface")]
+_Replay = Annotated[str, typer.Option(help="Replay the test rows of this dataset of the store")]
+_Rate = Annotated[float | None, typer.Option(help="Replay: flows a second; 0: as fast as they are taken")]
+_Loop = Annotated[bool | None, typer.Option("--loop/--once", help="Replay: begin again at the end")]
+_Shuffled = Annotated[bool | None, typer.Option("--shuffled/--sequential", help="Replay: order of the rows")]
+_Mode = Annotated[str, typer.Option(help="Flow semantics: corrected, or cicflowmeter")]
+_Interim = Annotated[float | None, typer.Option(help="Interface: report open flows this many seconds apart; 0: never")]
+_Port = Annotated[int | None, typer.Option(help="Port of /health and /metrics; 0: any free one")]
+
+
+def sensor(
+    files: _Files = None,
+    interface: _Interface = "",
+    replay: _Replay = "",
+    rate: _Rate = None,
+    loop: _Loop = None,
+    shuffled: _Shuffled = None,
+    mode: _Mode = "corrected",
+    interim: _Interim = None,
+    port: _Port = None,
+) -> None:
+    """Make flows of an interface, of captures or of a dataset's test rows, and send them to Redis."""
+    from netwarden.streaming.roles import run_sensor
+
+    settings = _settings(
+        sensor_port=port, replay_rate=rate, replay_loop=loop, replay_order=_order(shuffled), interim_s=interim
+    )
+    stop = _stop_on_signals()
+    print(run_sensor(settings, _source(settings, files or [], interface, replay, mode), stop))
+
+
+def worker(
+    name: Annotated[str, typer.Option(help="Tells workers apart; default: host and process")] = "",
+    port: _Port = None,
+    log_predictions: Annotated[
+        bool | None, typer.Option("--log-predictions", help="Also write scored flows as JSON lines under LOG_DIR")
+    ] = None,
+) -> None:
+    """Score flows from Redis with the champion and store their alerts; run as many as you need."""
+    from netwarden.streaming.roles import run_worker
+
+    settings = _settings(worker_port=port, prediction_logs=log_predictions)
+    run_worker(settings, _champions(settings), _stop_on_signals(), name)
+
+
+def up(
+    files: _Files = None,
+    interface: _Interface = "",
+    replay: _Replay = "",
+    rate: _Rate = None,
+    loop: _Loop = None,
+    shuffled: _Shuffled = None,
+    mode: _Mode = "corrected",
+    interim: _Interim = None,
+    portal: Annotated[bool, typer.Option("--portal/--no-portal", help="Without: ends when all is worked off")] = True,
+) -> None:
+    """Sensor, worker and portal in one process; no Redis needed."""
+    from netwarden.streaming.roles import run_together
+
+    settings = _settings(replay_rate=rate, replay_loop=loop, replay_order=_order(shuffled), interim_s=interim)
+    source = _source(settings, files or [], interface, replay, mode)
+    stop = threading.Event()
+    serve = _portal(settings) if portal else None
+    if serve is None:
+        stop = _stop_on_signals()
+    print(run_together(settings, source, _champions(settings), stop, serve))
+
+
+@dead_letters.command("list")
+def list_letters(limit: Annotated[int, typer.Option(help="How many, the oldest first")] = 100) -> None:
+    """Show ids, sizes and reasons."""
+    from netwarden.streaming.letters import describe_letters
+
+    print(describe_letters(_shared_settings(), limit))
+
+
+@dead_letters.command("redrive")
+def redrive(
+    letters: Annotated[list[str] | None, typer.Argument(help="Ids, as `list` shows them")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All there are")] = False,
+) -> None:
+    """Put dead letters back into the queue, once their cause is gone."""
+    from netwarden.streaming.letters import redrive_letters
+
+    if bool(letters) == everything:
+        raise ConfigError("give either ids of dead letters or --all")
+    print(redrive_letters(_shared_settings(), letters))
+
+
+def _settings(**changes: Any) -> Settings:
+    settings = load_settings()
+    logs.configure(settings.log_level, settings.log_format)
+    for warning in settings.warnings:
+        logs.get("netwarden.settings").warning(warning)
+    given = {name: value for name, value in changes.items() if value is not None}
+    stream = type(settings.stream).model_validate({**settings.stream.model_dump(), **given})
+    return settings.model_copy(update={"stream": stream})
+
+
+def _shared_settings() -> Settings:
+    settings = _settings()
+    if settings.redis_url is None:
+        raise ConfigError("dead letters outlive their process in Redis only; set REDIS_URL")
+    return settings
+
+
+def _order(shuffled: bool | None) -> str | None:
+    return None if shuffled is None else "shuffled" if shuffled else "sequential"
+
+
+def _source(settings: Settings, files: list[str], interface: str, replay: str, mode: str) -> Source:
+    from netwarden.streaming import sensor as sensors
+
+    if sum(map(bool, (files, interface, replay))) != 1:
+        raise ConfigError("give one source of flows: captures, --interface or --replay")
+    stream = settings.stream
+    if replay:
+        from netwarden.streaming.replay import ReplayPlan
+
+        plan = ReplayPlan(
+            replay, stream.replay_rate, stream.replay_order == "shuffled", stream.replay_loop, stream.batch_rows
+        )
+        return sensors.replay_source(settings, plan)
+    from netwarden.capture.compiled import ready
+    from netwarden.capture.meter import MeterSettings, cicflowmeter_settings
+
+    ready(typer.echo)
+    if files:
+        meter = cicflowmeter_settings() if mode == "cicflowmeter" else MeterSettings(mode=mode)  # type: ignore[arg-type]  # it refuses others by name
+        return sensors.capture_source(settings, files, meter)
+    meter = cicflowmeter_settings() if mode == "cicflowmeter" else MeterSettings(mode=mode, interim_s=stream.interim_s)  # type: ignore[arg-type]  # as above
+    return sensors.live_source(settings, interface, meter)
+
+
+def _champions(settings: Settings) -> ChooseModel:
+    from netwarden.portal.champions import Champions
+
+    return Champions(settings).choose
+
+
+def _portal(settings: Settings) -> Any:
+    from functools import partial
+
+    from netwarden.portal.app import serve
+
+    return partial(serve, settings)
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stop.set())
+    return stop

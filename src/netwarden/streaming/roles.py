@@ -1,0 +1,126 @@
+"""Sensor and worker as they run: alone, joined by Redis, or both in one process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
+
+from netwarden import telemetry
+from netwarden.errors import ConfigError, StoreError
+from netwarden.logs import get
+from netwarden.settings import Settings
+from netwarden.sources.connect import open_alert_store, open_feed, open_queue
+from netwarden.sources.store import Queue
+from netwarden.streaming.health import served
+from netwarden.streaming.judge import ChooseModel
+from netwarden.streaming.scored import prediction_logs
+from netwarden.streaming.sensor import Sensor, SensorReport, Source
+from netwarden.streaming.worker import Worker
+
+_IDLE_POLL_S = 0.2
+_log = get(__name__)
+
+
+def run_sensor(settings: Settings, source: Source, stop: threading.Event) -> SensorReport:
+    """A sensor until its source ends or `stop` is set. Raises ConfigError without REDIS_URL."""
+    _require_redis(settings, "sensor")
+    with closing(open_queue(settings)) as queue:
+        return _sense(settings, source, queue, stop)
+
+
+def run_worker(settings: Settings, choose: ChooseModel, stop: threading.Event, name: str = "") -> None:
+    """A worker until `stop` is set. Raises ConfigError without REDIS_URL."""
+    _require_redis(settings, "worker")
+    with closing(open_queue(settings)) as queue:
+        _work(settings, choose, queue, stop, name)
+
+
+def run_together(
+    settings: Settings,
+    source: Source,
+    choose: ChooseModel,
+    stop: threading.Event,
+    meanwhile: Callable[[], None] | None = None,
+) -> SensorReport:
+    """Sensor and worker in this process, joined by its own queue, or by Redis where that is set.
+
+    `meanwhile`, such as a portal, runs here until it returns; without it, all ends once the source has ended and
+    everything is worked off.
+    """
+    with closing(open_queue(settings)) as queue, _in_thread(stop, _work, settings, choose, queue, stop):
+        if meanwhile is None:
+            report = _sense(settings, source, queue, stop)
+            while queue.depth() and not stop.wait(_IDLE_POLL_S):
+                pass
+            return report
+        reports: list[SensorReport] = []
+        with _in_thread(stop, lambda: reports.append(_sense(settings, source, queue, stop))):
+            meanwhile()
+        return reports[0] if reports else SensorReport(0, 0)
+
+
+def _sense(settings: Settings, source: Source, queue: Queue, stop: threading.Event) -> SensorReport:
+    sensor = Sensor(source, queue, settings)
+    stream = settings.stream
+    with served(sensor.health, stream.host, stream.sensor_port) as port:
+        _log.info("sensor", extra={"source": source.badge, "health": f"http://{stream.host}:{port}/health"})
+        return sensor.run(stop)
+
+
+def _work(settings: Settings, choose: ChooseModel, queue: Queue, stop: threading.Event, name: str = "") -> None:
+    stream = settings.stream
+    name = name or f"{socket.gethostname()}-{os.getpid()}"
+    with ExitStack() as opened:
+        logs = None
+        if stream.prediction_logs:
+            logs = opened.enter_context(
+                prediction_logs(settings.predictions_dir, stream.prediction_log_mb, stream.prediction_log_files)
+            )
+        alerts = opened.enter_context(closing(open_alert_store(settings)))
+        feed = opened.enter_context(closing(open_feed(settings)))
+        worker = Worker(name, queue, alerts, feed, choose, stream, logs)
+        port = opened.enter_context(served(worker.health, stream.host, stream.worker_port, lambda: _show_depth(queue)))
+        _log.info("worker", extra={"worker": name, "health": f"http://{stream.host}:{port}/health"})
+        worker.run(stop)
+
+
+def _show_depth(queue: Queue) -> None:
+    try:
+        telemetry.QUEUE_DEPTH.set(queue.depth())
+    except StoreError:
+        telemetry.QUEUE_DEPTH.set(float("nan"))  # unknown, which is not zero
+
+
+@contextmanager
+def _in_thread(stop: threading.Event, work: Callable[..., Any], *arguments: Any) -> Iterator[None]:
+    """Runs work beside the block; an error of it stops everything and is raised after the block."""
+    errors: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            work(*arguments)
+        except BaseException as error:  # noqa: BLE001 - it is raised below, in the thread that waits for it
+            errors.append(error)
+            stop.set()
+
+    thread = threading.Thread(target=guarded, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def _require_redis(settings: Settings, role: str) -> None:
+    if settings.redis_url is None:
+        raise ConfigError(
+            f"a {role} of its own needs REDIS_URL, so that others find its queue; "
+            "`netwarden up` runs all roles in one process without it"
+        )

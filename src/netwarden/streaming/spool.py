@@ -1,0 +1,76 @@
+"""Bodies kept on disk, in order, while they cannot be sent; what a killed sensor left is sent by the next one."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from netwarden.errors import ConfigError
+
+_ENDING = ".batch"
+
+
+@dataclass(frozen=True)
+class Spooled:
+    """One body on disk, and how many flows it holds."""
+
+    path: Path
+    flows: int
+    bytes: int
+
+
+class Spool:
+    """First in, first out, at most `most_bytes`. One process at a time uses a folder; not safe between threads."""
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        self._folder = folder
+        self._most_bytes = most_bytes
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for left in folder.glob("*.part"):  # of a process that was killed while it wrote
+                left.unlink()
+            self._kept = deque(_found(path) for path in sorted(folder.glob(f"*{_ENDING}")))
+        except OSError as error:
+            raise ConfigError(f"spool {folder} cannot be used ({error.strerror}); is NETWARDEN_HOME right?") from None
+        self._next = int(self._kept[-1].path.name.split("-")[0]) + 1 if self._kept else 0
+        self.bytes = sum(one.bytes for one in self._kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def append(self, body: bytes, flows: int) -> bool:
+        """Keep a body; False where there is no room for it, be it by the bound or on the disk."""
+        if self.bytes + len(body) > self._most_bytes:
+            return False
+        path = self._folder / f"{self._next:012}-{flows}{_ENDING}"
+        part = path.with_suffix(".part")
+        try:
+            part.write_bytes(body)
+            part.replace(path)
+        except OSError:  # the disk is full, or gone
+            part.unlink(missing_ok=True)
+            return False
+        self._next += 1
+        self._kept.append(Spooled(path, flows, len(body)))
+        self.bytes += len(body)
+        return True
+
+    def first(self) -> tuple[Spooled, bytes] | None:
+        """The oldest body, or None."""
+        return (self._kept[0], self._kept[0].path.read_bytes()) if self._kept else None
+
+    def holds_first(self, one: Spooled) -> bool:
+        """Whether this is still the oldest."""
+        return bool(self._kept) and self._kept[0] is one
+
+    def remove_first(self) -> Spooled:
+        """Forget the oldest body, which is returned."""
+        oldest = self._kept.popleft()
+        oldest.path.unlink(missing_ok=True)
+        self.bytes -= oldest.bytes
+        return oldest
+
+
+def _found(path: Path) -> Spooled:
+    return Spooled(path, int(path.stem.split("-")[1]), path.stat().st_size)
