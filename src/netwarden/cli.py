@@ -14,6 +14,7 @@ from netwarden.cli_detection import calibrate, drift, threshold
 from netwarden.cli_experiments import experiments, resampling, tune
 from netwarden.cli_lab import lab
 from netwarden.cli_meter import meter
+from netwarden.cli_streaming import dead_letters, sensor, up, worker
 from netwarden.errors import NetwardenError
 from netwarden.settings import Settings, load_settings
 
@@ -36,6 +37,7 @@ for name, group in (
     ("dagshub", dagshub),
     ("meter", meter),
     ("lab", lab),
+    ("dead-letters", dead_letters),
 ):
     app.add_typer(group, name=name)
 
@@ -153,6 +155,9 @@ app.command()(threshold)
 app.command()(calibrate)
 app.command()(drift)
 app.command()(experiments)
+app.command()(sensor)
+app.command()(worker)
+app.command()(up)
 app.command()(resampling)
 app.command()(tune)
 
