@@ -54,7 +54,7 @@ def test_shuffled_test_labels_change_nothing_before_evaluate(kind, flows, tmp_pa
     assert {name.split("/")[0] for name in changed} == {"evaluate"}
     assert "evaluate/metrics.json" in changed
     pages = [(each.workspace / PAGE).read_text() for each in (settings, other)]
-    assert pages[0] != pages[1] and all(page.count("| nsl_kdd | bundle ") == 1 for page in pages)
+    assert pages[0] != pages[1] and all(page.count(f"| {PARAMS.ingest.dataset} | bundle ") == 1 for page in pages)
 
 
 def test_evaluating_again_looks_no_second_time(flows, tmp_path):

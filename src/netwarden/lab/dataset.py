@@ -154,11 +154,16 @@ def _as_text(values: Any) -> Any:
     if not pa.types.is_floating(values.type):
         return values.cast(pa.string())
     numbers = values.fill_null(0.0).to_numpy()
-    whole = (numbers == np.rint(numbers)) & (np.abs(numbers) < _WHOLE_BELOW)
+    numbers = np.where(_whole(numbers), numbers, numbers.astype(np.float32))  # may be whole from here on
+    whole = _whole(numbers)
     texts = np.where(
         whole, np.where(whole, numbers, 0).astype(np.int64).astype(str), numbers.astype(np.float32).astype(str)
     )
     return pc.if_else(values.is_valid(), pa.array(texts), pa.scalar(None, pa.string()))
+
+
+def _whole(numbers: Any) -> Any:
+    return (numbers == np.rint(numbers)) & (np.abs(numbers) < _WHOLE_BELOW)
 
 
 def _refuse_large(built: Built) -> None:
