@@ -77,7 +77,7 @@ def run(
         str, typer.Option(help="Keep so many bytes of the latest packets (64MB), for `meter extract` while this runs")
     ] = "",
     packets_socket: Annotated[
-        Path | None, typer.Option(help="Where it asks for them", show_default="netwarden-INTERFACE.sock")
+        Path | None, typer.Option(help="Unix socket that gives them out", show_default="netwarden-INTERFACE.sock")
     ] = None,
 ) -> None:
     """Meter captures, or an interface, into a file of flows (the word `run` may be left out)."""
@@ -85,15 +85,9 @@ def run(
     from netwarden.capture.flow_file import check_output, check_payload, meter_progress, write_flows
     from netwarden.capture.metering import MeterReport, meter_captures, meter_live, no_flows
     from netwarden.capture.pipe import Pipe
-    from netwarden.errors import ConfigError
 
     captures = files or []
-    if bool(captures) == bool(interface):
-        raise ConfigError("give either captures or --interface")
-    if captures and (recent_packets or packets_socket):
-        raise ConfigError("recent packets are kept of an interface; of captures, `meter extract` finds them later")
-    if packets_socket and not recent_packets:
-        raise ConfigError("--packets-socket gives out what --recent-packets keeps; say how much that is")
+    _check_sources(captures, interface, recent_packets, packets_socket)
     check_output(output, names, captures)
     check_payload(payload_first, names)
     if names == "cicflowmeter" and mode == "corrected":
@@ -159,6 +153,17 @@ def compile_ahead() -> None:
     from netwarden.capture.compiled import compile_kernels
 
     print(f"flow meter compiled in {compile_kernels():.1f} s")
+
+
+def _check_sources(captures: list[str], interface: str, recent_packets: str, packets_socket: Path | None) -> None:
+    from netwarden.errors import ConfigError
+
+    if bool(captures) == bool(interface):
+        raise ConfigError("give either captures or --interface")
+    if captures and (recent_packets or packets_socket):
+        raise ConfigError("recent packets are kept of an interface; of captures, `meter extract` finds them later")
+    if packets_socket and not recent_packets:
+        raise ConfigError("--packets-socket gives out what --recent-packets keeps; say how much that is")
 
 
 def _settings(

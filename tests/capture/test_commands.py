@@ -145,6 +145,7 @@ def test_the_packets_of_a_flow_are_extracted_by_its_id(two_flows, tmp_path):
         (["{capture}", "--payload-first", "8", "--names", "cicflowmeter"], "has no columns for payload bytes"),
         (["absent.pcap"], "absent.pcap cannot be read"),
         (["extract", "{capture}", "--flow", "ffff", "-o", "one.pcap"], "no flow here has id ffff"),
+        (["extract", "{capture}", "--flow", "", "-o", "one.pcap"], "2 flows have ids that begin with ''; give more of"),
         (["extract", "-", "--flow", "ffff", "-o", "one.pcap"], "save standard input to a file first"),
     ],
 )

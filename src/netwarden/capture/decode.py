@@ -14,7 +14,6 @@ from netwarden.capture.kernels import entry_kernel, inlined, kernel
 # Why a frame makes no packet; counted in this order.
 SKIPS = ("not_ip", "truncated", "malformed", "unsupported_link")
 NOT_IP, TRUNCATED, MALFORMED, UNSUPPORTED_LINK = range(4)
-_NO_PACKET = -1
 
 # Link types (tcpdump.org/linktypes.html) that we read.
 NULL, ETHERNET, RAW_BSD, PPP, RAW_OPENBSD, PPP_HDLC, RAW, C_HDLC, LOOP = 0, 1, 12, 9, 14, 50, 101, 104, 108

@@ -122,9 +122,15 @@ def _find(captures: Sequence[Capture], wanted: str, settings: MeterSettings, inn
     for packets in read_packets(captures, StreamFacts(), inner=inner, original=original):
         search(meter.feed(packets))
     search(meter.flush())
-    if len(found) != 1:
-        many = f"{len(found)} flows begin with" if found else "no flow here has"
-        raise InputError(f"{many} id {wanted}; was it metered in another mode, or from another capture?")
+    if not found:
+        raise InputError(f"no flow here has id {wanted}; was it metered in another mode, or from another capture?")
+    return only_flow(found, wanted)
+
+
+def only_flow(found: Sequence[dict[str, Any]], wanted: str) -> FlowKey:
+    """The key of the one row that was found. Raises InputError where there are more."""
+    if len(found) > 1:
+        raise InputError(f"{len(found)} flows have ids that begin with {wanted!r}; give more of the id")
     return FlowKey.of_row(found[0])
 
 

@@ -30,7 +30,6 @@ class CaptureFacts:
 
     name: str
     frames: int = 0
-    bytes: int = 0
     cut: str = ""  # what was missing at the end, empty where the file is whole
 
 
@@ -146,7 +145,6 @@ def _pcap(window: _Window, facts: CaptureFacts, order: str, unit_ns: int) -> Ite
         taken, count, fault = walk_pcap(window.data, window.start, window.end, order == "big", unit_ns, link, records)
         if count:
             facts.frames += count
-            facts.bytes += int(records["captured"][:count].sum())
             yield Frames(window.data, records[:count])
         window.start = taken
         if fault:
@@ -214,7 +212,6 @@ def _pcapng(window: _Window, facts: CaptureFacts) -> Iterator[Frames]:
         )
         if count:
             facts.frames += count
-            facts.bytes += int(records["captured"][:count].sum())
             yield Frames(window.data, records[:count])
         window.start = taken
         if why == _STOP_DAMAGED or (why == _STOP_BLOCK and not _enter_block(window, section)):

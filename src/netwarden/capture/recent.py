@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import pyarrow.compute as pc
 
-from netwarden.capture.extract import KEY_COLUMNS, FlowKey, pcap_writer
+from netwarden.capture.extract import KEY_COLUMNS, FlowKey, only_flow, pcap_writer
 from netwarden.capture.pcap import Frames
 from netwarden.capture.records import RECORD
 from netwarden.capture.stream import Decoder
@@ -68,10 +68,11 @@ class RecentPackets:
         for keys in self._flows.items():
             chosen = keys.filter(pc.starts_with(keys.column("flow_id"), flow))
             found.update((row["flow_id"], row) for row in chosen.to_pylist())
-        if len(found) != 1:
-            many = f"{len(found)} flows begin with" if found else "no flow of late has"
-            raise InputError(f"{many} id {flow}; a flow is known from its first record until newer ones take its place")
-        return FlowKey.of_row(*found.values())
+        if not found:
+            raise InputError(
+                f"no flow of late has id {flow}; a flow is known from its first record until newer ones take its place"
+            )
+        return only_flow(list(found.values()), flow)
 
 
 _Item = TypeVar("_Item")
