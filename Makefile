@@ -48,7 +48,7 @@ test: lint types ## Everything CI asks for: style, types, layers, validators and
 ##@ Day to day
 
 .PHONY: setup setup-core data system-packages check fast serve train bench coverage notebook screenshots mlflow
-.PHONY: kernels bench-detection bench-meter bench-context soak fuzz fuzz-bounds flow-features lab lab-packages
+.PHONY: kernels bench-detection bench-meter bench-context bench-stream soak soak-stream fuzz fuzz-bounds flow-features lab lab-packages
 setup: $(DEV) ## Environment for development in .venv (a second when it is up to date)
 
 setup-core: $(CORE) ## Environment for running only
@@ -82,6 +82,13 @@ bench-detection: $(DEV) ## How well detectors detect, over five seeds; looks at 
 
 bench-meter: $(DEV) ## Packets per CPU-second of the flow meter, nfstream and the bare walk (needs NETWARDEN_PCAPS)
 	$(BIN)/python benchmarks/bench_meter.py
+
+bench-stream: $(DEV) ## How fast flows become stored alerts: sensor, Redis and one worker (needs redis-server)
+	$(BIN)/python benchmarks/bench_stream.py
+
+FAULT_ROUNDS ?= 30
+soak-stream: $(DEV) ## Kill worker, sensor, Redis and store FAULT_ROUNDS times under load; the store ends up exact
+	$(BIN)/python -m tests.streaming.faults --rounds $(FAULT_ROUNDS) --store mongodb
 
 bench-context: $(DEV) ## What the context columns are worth, on flows of the given captures (needs NETWARDEN_PCAPS)
 	$(BIN)/python benchmarks/bench_context.py

@@ -80,11 +80,8 @@ def up(
 
     settings = _settings(replay_rate=rate, replay_loop=loop, replay_order=_order(shuffled), interim_s=interim)
     source = _source(settings, files or [], interface, replay, mode)
-    stop = threading.Event()
-    serve = _portal(settings) if portal else None
-    if serve is None:
-        stop = _stop_on_signals()
-    print(run_together(settings, source, _champions(settings), stop, serve))
+    serve = _portal(settings) if portal else None  # it minds the signals while it runs, and passes them on
+    print(run_together(settings, source, _champions(settings), _stop_on_signals(), serve))
 
 
 @dead_letters.command("list")

@@ -21,7 +21,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from netwarden.detectors.bundle import DetectorBundle
 from netwarden.flows.schema import load_schema
+from netwarden.flows.table import FlowTable
 from netwarden.sources.connect import open_alert_store, open_queue
 from tests.fixtures.bundles import made_up_flows, train_bundle
 from tests.fixtures.data import ROOT
@@ -29,6 +31,7 @@ from tests.fixtures.servers import free_port, listening, script
 from tests.streaming.conftest import Deployment, deploy, expected_alerts, stored_alerts
 
 _START_S = 60.0
+_SMALL_BATCHES = "batch_rows: 200, claim_after_s: 1, max_deliveries: 100"
 
 
 @dataclass
@@ -76,6 +79,11 @@ class Stand:
     deployment: Deployment
     programs: dict[str, Program]
 
+    def pid(self, name: str) -> int:
+        process = self.programs[name].process
+        assert process is not None
+        return process.pid
+
     def depth(self) -> int:
         with closing(open_queue(self.deployment.settings)) as queue:
             return queue.depth()
@@ -94,6 +102,23 @@ def stand(folder: Path, *, flows: int, rate: float, store: str = "embedded") -> 
         programs["store"].start()
     try:
         yield Stand(_deployed(folder, flows, environment), programs)
+    finally:
+        for program in programs.values():
+            program.kill()
+
+
+@contextmanager
+def redis_and_worker(folder: Path, bundle: DetectorBundle, flows: FlowTable) -> Iterator[Stand]:
+    """Redis and one worker, started, for a bundle in charge; for benchmarks."""
+    port = free_port()
+    environment = {"REDIS_URL": f"redis://127.0.0.1:{port}/0"}
+    deployment = deploy(folder / "home", flows, bundle, **environment)
+    roles = _roles(folder, environment, rate=0, stream="feed_batches: 100000")
+    programs = {"redis": _redis(folder, port), "worker a": roles["worker a"]}
+    try:
+        for program in programs.values():
+            program.start()
+        yield Stand(deployment, programs)
     finally:
         for program in programs.values():
             program.kill()
@@ -118,10 +143,10 @@ def _store(folder: Path, port: int) -> Program:
     return Program("store", [*command, *storage], folder / "store.log", dict(os.environ), port)
 
 
-def _roles(folder: Path, environment: dict[str, str], rate: float) -> dict[str, Program]:
+def _roles(folder: Path, environment: dict[str, str], rate: float, stream: str = _SMALL_BATCHES) -> dict[str, Program]:
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "NUMBA_CACHE_DIR")}
     env = {**kept, **environment, "NETWARDEN_HOME": str(folder / "home"), "NETWARDEN_WORKSPACE": str(folder / "work")}
-    _workspace(folder / "work")
+    _workspace(folder / "work", stream)
     run = [sys.executable, "-c", "from netwarden.cli import main; main()"]
     replay = [*run, "sensor", "--replay", "made_up", "--rate", str(rate), "--port", "0"]
     worker = [*run, "worker", "--port", "0"]
@@ -132,12 +157,11 @@ def _roles(folder: Path, environment: dict[str, str], rate: float) -> dict[str, 
     }
 
 
-def _workspace(folder: Path) -> None:
+def _workspace(folder: Path, stream: str) -> None:
     (folder / "config").mkdir(parents=True)
     (folder / "schema").symlink_to(ROOT / "schema")
-    (folder / "config" / "netwarden.yaml").write_text(
-        "stream: {sensor: edge, batch_rows: 200, claim_after_s: 1, max_deliveries: 100}\nstore: {timeout_s: 2}\n"
-    )
+    config = f"stream: {{sensor: edge, {stream}}}\nstore: {{timeout_s: 2}}\n"
+    (folder / "config" / "netwarden.yaml").write_text(config)
 
 
 def replay_under_fire(at: Stand, rounds: int, pause_s: float, seed: int = 1) -> str:

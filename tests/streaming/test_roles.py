@@ -5,17 +5,21 @@ import threading
 import urllib.error
 import urllib.request
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from netwarden.errors import ConfigError
 from netwarden.portal.champions import Champions
-from netwarden.sources.connect import open_alert_store
+from netwarden.sources.connect import open_alert_store, open_registry
+from netwarden.sources.filters import Range
 from netwarden.streaming.health import Health, served
 from netwarden.streaming.replay import ReplayPlan
 from netwarden.streaming.roles import run_sensor, run_together, run_worker
 from netwarden.streaming.sensor import replay_source
-from tests.streaming.conftest import expected_alerts, stored_alerts
+from tests.fixtures.bundles import train_bundle
+from tests.fixtures.servers import wait_until
+from tests.streaming.conftest import expected_alerts, register, stored_alerts
 
 
 def test_all_roles_in_one_process_store_exactly_what_the_scorer_says(deployment):
@@ -25,6 +29,39 @@ def test_all_roles_in_one_process_store_exactly_what_the_scorer_says(deployment)
     assert str(report) == "1,500 flows sent"
     with closing(open_alert_store(settings)) as store:
         assert stored_alerts(store) == expected_alerts(deployment.flows, deployment.bundle)
+
+
+def test_what_was_sent_is_finished_before_all_roles_stop(deployment):
+    settings, stop = deployment.settings, threading.Event()
+    source = replay_source(settings, ReplayPlan("made_up", rate=2000))
+    threading.Timer(0.3, stop.set).start()
+    report = run_together(settings, source, Champions(settings).choose, stop)
+    assert 0 < report.flows < 1500
+    with closing(open_alert_store(settings)) as store:
+        assert stored_alerts(store) == expected_alerts(deployment.flows.slice(0, report.flows), deployment.bundle)
+
+
+def test_a_promoted_bundle_scores_the_stream_within_five_seconds_and_a_rollback_too(
+    deployment, nsl_schema, flows, tmp_path
+):
+    settings, stop = deployment.settings, threading.Event()
+    other = train_bundle(tmp_path / "other", nsl_schema, flows, seed=2, params={"n_estimators": 5, "max_depth": 3})
+    source = replay_source(settings, ReplayPlan("made_up", rate=1000, loop=True))
+    arguments = (settings, source, Champions(settings).choose, stop)
+    runner = threading.Thread(target=run_together, args=arguments)
+    runner.start()
+    try:
+        with closing(open_alert_store(settings)) as store, closing(open_registry(settings)) as registry:
+            wait_until(lambda: store.count({"bundle_id": deployment.bundle.bundle_id}) > 0, "the first bundle")
+            register(settings, other)
+            wait_until(lambda: store.count({"bundle_id": other.bundle_id}) > 0, "the promotion", 5)
+            registry.rollback("nsl_kdd", "ann", "worse")
+            at = datetime.now(UTC) + timedelta(seconds=0.1)
+            back = {"bundle_id": deployment.bundle.bundle_id, "raised_at": Range(at_least=at)}
+            wait_until(lambda: store.count(back) > 0, "the rollback", 5)
+    finally:
+        stop.set()
+        runner.join()
 
 
 def test_a_role_of_its_own_asks_for_redis(deployment):

@@ -21,7 +21,8 @@ from netwarden.streaming.scored import prediction_logs
 from netwarden.streaming.sensor import Sensor, SensorReport, Source
 from netwarden.streaming.worker import Worker
 
-_IDLE_POLL_S = 0.2
+_IDLE_POLL_S = 0.1
+_PATIENCE_S = 20.0  # for what is queued when all is to stop
 _log = get(__name__)
 
 
@@ -48,19 +49,27 @@ def run_together(
 ) -> SensorReport:
     """Sensor and worker in this process, joined by its own queue, or by Redis where that is set.
 
-    `meanwhile`, such as a portal, runs here until it returns; without it, all ends once the source has ended and
-    everything is worked off.
+    `meanwhile`, such as a portal, runs here until it returns; without it, all ends with the source or at `stop`. The
+    worker ends last, once it has finished what was sent: the queue of a process ends with it.
     """
-    with closing(open_queue(settings)) as queue, _in_thread(stop, _work, settings, choose, queue, stop):
+    finished = threading.Event()
+    with closing(open_queue(settings)) as queue, _in_thread(finished, _work, settings, choose, queue, finished):
         if meanwhile is None:
             report = _sense(settings, source, queue, stop)
-            while queue.depth() and not stop.wait(_IDLE_POLL_S):
-                pass
-            return report
-        reports: list[SensorReport] = []
-        with _in_thread(stop, lambda: reports.append(_sense(settings, source, queue, stop))):
-            meanwhile()
-        return reports[0] if reports else SensorReport(0, 0)
+        else:
+            reports: list[SensorReport] = []
+            with _in_thread(stop, lambda: reports.append(_sense(settings, source, queue, stop))):
+                meanwhile()
+            report = reports[0] if reports else SensorReport(0, 0)
+        _work_off(queue, finished, stop)
+        return report
+
+
+def _work_off(queue: Queue, finished: threading.Event, stop: threading.Event) -> None:
+    """Wait until everything is finished; once told to stop, only so long."""
+    patience_s = _PATIENCE_S
+    while patience_s > 0 and queue.depth() and not finished.wait(_IDLE_POLL_S):
+        patience_s -= _IDLE_POLL_S if stop.is_set() else 0
 
 
 def _sense(settings: Settings, source: Source, queue: Queue, stop: threading.Event) -> SensorReport:

@@ -29,7 +29,7 @@ POSITIVE, NEGATIVE = "positive_predictions.log", "negative_predictions.log"
 def scored_table(judged: Judged, at: datetime) -> Any:
     """Ids and endpoints of flows beside their scores, as an Arrow table.
 
-    Its metadata `netwarden.scored` says as JSON: bundle_id, schema_id, source, sensor and scored_at.
+    Its metadata `netwarden.scored` says as JSON: bundle_id, schema_id, source, sensor, sent_at and scored_at.
     """
     flows, batch = judged.batch.flows.arrow, judged.batch
     names = [name for name in _ABOUT if name in flows.column_names]
@@ -38,6 +38,7 @@ def scored_table(judged: Judged, at: datetime) -> Any:
         "schema_id": batch.flows.schema_id,
         "source": batch.source,
         "sensor": batch.sensor,
+        "sent_at": batch.sent_at.isoformat(),
         "scored_at": at.isoformat(),
     }
     columns = [*(flows.column(name) for name in names), *judged.result.columns]

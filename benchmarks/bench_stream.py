@@ -1,0 +1,157 @@
+"""How fast flows become stored alerts: a sensor, Redis and a worker process, on this machine.
+
+    python benchmarks/bench_stream.py [--flows 200000] [--rate 2000] [--seconds 20]
+
+Flows are made up after NSL-KDD's schema, 1 % of them alert, and the detector is a hybrid with the parameters of
+params.json. The bare rate is `Scorer.score` alone in one thread, over the same flows in the same run; rates per
+CPU-second count the worker's process alone. Redis keeps an append-only file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+from figures import record
+
+from netwarden.detector_params import HybridParams
+from netwarden.flows.schema import load_schema
+from netwarden.flows.table import FlowTable
+from netwarden.scoring.scorer import Scorer
+from netwarden.settings import load_params
+from netwarden.sources.connect import open_alert_store, open_feed, open_queue
+from netwarden.streaming.scored import facts_of, unpack_scored
+from netwarden.streaming.sensor import Sensor, Source
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+from tests.fixtures.bundles import made_up_flows, train_bundle  # noqa: E402 - found through the line above
+from tests.streaming.faults import Stand, redis_and_worker, until  # noqa: E402
+
+_ALERTS = 0.01
+_PIECE = 16_384
+
+
+def main() -> None:
+    """Measure, print and keep the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--flows", type=int, default=200_000)
+    parser.add_argument("--rate", type=float, default=2000)
+    parser.add_argument("--seconds", type=float, default=20)
+    options = parser.parse_args()
+    schema = load_schema("nsl_kdd", ROOT / "schema")
+    with tempfile.TemporaryDirectory() as folder:
+        params: HybridParams = load_params(ROOT / "params.json").hybrid
+        trained = made_up_flows(schema, 20_000, seed=1)
+        bundle = train_bundle(Path(folder) / "bundle", schema, trained, kind="hybrid", params=params)
+        scorer = Scorer(bundle, threads=1)
+        flows = few_alerts(scorer, made_up_flows(schema, 60_000, seed=2), options.flows)
+        bare = bare_rate(scorer, flows)
+        with redis_and_worker(Path(folder), bundle, trained) as at:
+            worker = psutil.Process(at.pid("worker a"))
+            wait_for_first(at, flows)
+            rate, per_cpu = loaded(at, worker, flows)
+            latencies = quiet(at, flows, options.rate, options.seconds)
+    record("stream", "bare Scorer.score, one thread", bare, "flows/s")
+    record("stream", "one worker, loaded: flows to stored alerts", rate, "flows/s", flows=len(flows))
+    record("stream", "the same per CPU-second of the worker", per_cpu, "flows/s", {"bare": per_cpu / bare})
+    for share in (0.5, 0.99):
+        name = f"sent to stored, {share:.0%} of flows at {options.rate:g}/s"
+        record("stream", name, float(np.quantile(latencies, share)) * 1000, "ms")
+
+
+def few_alerts(scorer: Scorer, pool: FlowTable, rows: int) -> FlowTable:
+    """Flows, with ids, of which 1 % alert, drawn from a pool."""
+    result = scorer.score(pool)
+    alerting = np.asarray(result["score"]) >= np.asarray(result["threshold"])
+    draw = np.random.default_rng(1)
+    loud, quiet_ones = np.flatnonzero(alerting), np.flatnonzero(~alerting)
+    wanted = int(rows * _ALERTS)
+    places = np.concatenate([draw.choice(loud, wanted), draw.choice(quiet_ones, rows - wanted)])
+    draw.shuffle(places)
+    return FlowTable(pool.arrow.take(pa.array(places)).combine_chunks(), pool.schema_id)
+
+
+def named(flows: FlowTable, prefix: str) -> FlowTable:
+    ids = pa.array([f"{prefix}-{number}" for number in range(len(flows))])
+    return FlowTable(flows.arrow.append_column("flow_id", ids), flows.schema_id)
+
+
+def bare_rate(scorer: Scorer, flows: FlowTable) -> float:
+    """Flows per CPU-second of Scorer.score alone."""
+    began = time.process_time()
+    for start in range(0, len(flows), _PIECE):
+        scorer.score(flows.slice(start, _PIECE))
+    return len(flows) / (time.process_time() - began)
+
+
+def wait_for_first(at: Stand, flows: FlowTable) -> None:
+    """The worker has loaded its bundle and scored something."""
+    send(at, named(flows.slice(0, 5000), "warm"))
+    until(lambda: at.depth() == 0, "first flows", 120)
+
+
+def loaded(at: Stand, worker: psutil.Process, flows: FlowTable) -> tuple[float, float]:
+    """Flows a second from the first sent to the last stored, and per CPU-second of the worker."""
+    ready, cpu = named(flows, "loaded"), cpu_s(worker)
+    with closing(open_alert_store(at.deployment.settings)) as store:
+        before, began = store.count(), time.perf_counter()
+        send(at, ready)
+        until(lambda: at.depth() == 0, "end of the queue", 300)
+        seconds = time.perf_counter() - began
+        assert store.count() - before == round(len(flows) * _ALERTS)
+    return len(flows) / seconds, len(flows) / (cpu_s(worker) - cpu)
+
+
+def quiet(at: Stand, flows: FlowTable, rate: float, seconds: float) -> Any:
+    """Seconds from sent to stored of each flow at a rate."""
+    feed = open_feed(at.deployment.settings)
+    entries = feed.after("", 100_000, 0)
+    ready = named(flows.slice(0, int(rate * seconds)), "quiet")
+    send(at, ready, rate)
+    until(lambda: at.depth() == 0, "end of the queue", 60)
+    found = []
+    for _, body in feed.after(entries[-1][0], 100_000, 0):
+        table = unpack_scored(body)
+        facts = facts_of(table)
+        waited = datetime.fromisoformat(facts["scored_at"]) - datetime.fromisoformat(facts["sent_at"])
+        found += [waited.total_seconds()] * len(table)
+    feed.close()
+    assert len(found) == len(ready)
+    return found
+
+
+def send(at: Stand, flows: FlowTable, rate: float = 0) -> None:
+    settings = at.deployment.settings
+    per_tick = max(1, int(rate * 0.01)) if rate else settings.stream.batch_rows
+
+    def paced(stop: threading.Event) -> Iterator[tuple[FlowTable, int]]:
+        began = time.monotonic()
+        for start in range(0, len(flows), per_tick):
+            if rate:
+                stop.wait(max(0.0, began + start / rate - time.monotonic()))
+            piece = flows.slice(start, per_tick)
+            yield piece, start + len(piece)
+
+    with closing(open_queue(settings)) as queue:
+        Sensor(Source("replay", paced), queue, settings).run(threading.Event(), patience_s=300)
+
+
+def cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+if __name__ == "__main__":
+    main()
