@@ -14,7 +14,7 @@ from netwarden.lab.truth import GroundTruth, Owner, save_truth
 from tests.capture.frames import ACK, FIN, SYN, Packet, capture
 
 START_US = 1_772_438_400_000_000  # 2026-03-02T08:00:00Z
-PORTS = {5001: 0, 5002: 1, 5003: 0}  # who opened what, by source port
+PORTS = {5001: 0, 5002: 1, 5003: 0, 5004: 0}  # who opened what, by source port
 
 
 def call(port: int, at_us: int, payloads: int = 1) -> list[Packet]:
@@ -31,14 +31,14 @@ def call(port: int, at_us: int, payloads: int = 1) -> list[Packet]:
 def recording(tmp_path):
     """A benign call and a scan within the first second, a long benign call, and a call of the tenth second."""
     packets = [*call(5001, START_US), *call(5002, START_US + 20_000), *call(5003, START_US + 40_000, payloads=400)]
-    late = call(5001, START_US + 10_000_000)
+    late = call(5004, START_US + 10_000_000)
     with pa.CompressedOutputStream(str(tmp_path / "capture.pcap.zst"), "zstd") as target:
         target.write(capture([*packets, *late]))
     owners = tuple(
         Owner(f"{name}@pc", name, label, name, "pc", "10.0.0.1", 0.0, 20.0)
         for name, label in (("browsing", "benign"), ("nmap", "port_scan"))
     )
-    opened = [(5001, START_US), (5002, START_US + 20_000), (5003, START_US + 40_000), (5001, START_US + 10_000_000)]
+    opened = [(5001, START_US), (5002, START_US + 20_000), (5003, START_US + 40_000), (5004, START_US + 10_000_000)]
     turns = {
         "source": ["10.0.0.1"] * 4,
         "source_port": [port for port, _ in opened],
@@ -64,6 +64,11 @@ def test_a_piece_has_the_flows_of_its_time_with_their_labels(recording, tmp_path
         (5001, START_US, "benign"),
         (5002, START_US + 20_000, "port_scan"),
     }
+
+
+def test_conversations_are_whole_and_begin_within_the_piece(recording, tmp_path):
+    told = build_demo(recording, tmp_path / "demo.pcap.gz", Cut(0.005, 0.021))
+    assert told.labels == {"port_scan": 1} and told.packets == 4
 
 
 def test_packets_are_cut_to_their_headers_and_metered_in_full(recording, tmp_path):

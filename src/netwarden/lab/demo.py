@@ -25,6 +25,7 @@ _HEADER = struct.Struct("<IHHiIII")
 _RECORD = struct.Struct("<IIII")
 _MICROSECONDS = 0xA1B2C3D4
 _ETHERNET_BYTES = 14
+Conversation = tuple[bytes, frozenset[bytes]]
 _KEY = ("src_ip", "src_port", "dst_ip", "dst_port", "protocol")
 
 
@@ -43,8 +44,8 @@ class Demo:
 
 @dataclass(frozen=True)
 class Cut:
-    """Which piece of a recording: from one second to another, without conversations of more packets (bulk copies, which
-    would fill the file), each packet cut to so many bytes.
+    """Which piece of a recording: conversations that begin between two seconds, whole, without those of more packets
+    (bulk copies, which would fill the file), each packet cut to so many bytes.
     """
 
     from_s: float = 0.0
@@ -78,28 +79,32 @@ def build_demo(recording: Path, target: Path, cut: Cut) -> Demo:
 
 
 def _packets(source: BinaryIO | CaptureFile, starts_us: int, cut: Cut) -> Iterator[bytes]:
-    """Records of a capture of ours (microseconds, this byte order) within the piece's time, cut to its bytes."""
+    """Records of the conversations that begin within the piece, also those after its end: half a conversation would be
+    a flow that nobody made.
+    """
     magic = _HEADER.unpack(source.read(_HEADER.size))[0]
     if magic != _MICROSECONDS:
         raise InputError("the recording's capture is not one that the lab wrote")
     first_us, end_us = (starts_us + round(at_s * 1e6) for at_s in (cut.from_s, cut.until_s))
+    began_us: dict[Conversation, int] = {}
     while len(head := source.read(_RECORD.size)) == _RECORD.size:
         seconds, micros, held, whole = _RECORD.unpack(head)
         data = source.read(held)
-        if first_us <= seconds * 1_000_000 + micros < end_us:
+        time_us = seconds * 1_000_000 + micros
+        if first_us <= began_us.setdefault(_conversation(data), time_us) < end_us:
             yield _RECORD.pack(seconds, micros, min(held, cut.snap_bytes), whole) + data[: cut.snap_bytes]
 
 
 def _short_ones(packets: list[bytes], most: int) -> list[bytes]:
     """The records of conversations that have at most so many."""
-    conversations = [_conversation(packet) for packet in packets]
+    conversations = [_conversation(packet[_RECORD.size :]) for packet in packets]
     count = Counter(conversations)
     return [packet for packet, of in zip(packets, conversations, strict=True) if count[of] <= most]
 
 
-def _conversation(packet: bytes) -> tuple[bytes, frozenset[bytes]]:
+def _conversation(data: bytes) -> Conversation:
     """Protocol and both endpoints of an IPv4 packet, whichever way it goes."""
-    frame = packet[_RECORD.size + _ETHERNET_BYTES :]
+    frame = data[_ETHERNET_BYTES:]
     ports = (frame[0] & 15) * 4
     ends = (frame[12:16] + frame[ports : ports + 2], frame[16:20] + frame[ports + 2 : ports + 4])
     return frame[9:10], frozenset(ends)
