@@ -198,8 +198,9 @@ def test_a_dataset_that_was_never_loaded_is_named_with_the_command_that_loads_it
 
 
 @pytest.mark.timeout(600)  # three stages and five DVC commands: 25 s, but minutes where the machine is busy
-def test_experiments_run_and_compare(copied):
-    dvc(copied, "exp", "run", "--set-param", "params.json:xgb_classifier.max_depth=3", "--name", "shallow")
+def test_experiments_run_and_compare_such_as_smote_and_xgboost_beside_the_default(copied):
+    changes = ("params.json:train.detector=boosted_trees", "params.json:xgb_classifier.max_depth=3")
+    dvc(copied, "exp", "run", *(word for change in changes for word in ("--set-param", change)), "--name", "shallow")
     assert "max_depth" in dvc(copied, "params", "diff")
     changed = json.loads(dvc(copied, "metrics", "diff", "--json"))
     assert "test.accuracy" in changed["diff"][METRICS] if "diff" in changed else changed[METRICS]

@@ -122,5 +122,6 @@ def budget_in_force(params: Params) -> float:
 
 def _shaping(params: Params) -> dict[str, object]:
     """The sections of params.json that shape a bundle."""
-    shaping = params.model_dump(mode="json", by_alias=True, include={"transform", "train"})
-    return shaping | {detector_kind(params.train.detector).section: section_of(params).model_dump(mode="json")}
+    section = detector_kind(params.train.detector).section
+    sections = {"transform", "train", section, *({"xgb_classifier"} if section == "hybrid" else ())}
+    return params.model_dump(mode="json", by_alias=True, include=sections)
