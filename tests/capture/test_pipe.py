@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,8 +39,8 @@ def call(port, start_us=0):
 @contextmanager
 def metering(source):
     """`netwarden meter -` on a pipe; gone after the block."""
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    meter = subprocess.Popen([NETWARDEN, "meter", "-"], stdin=source, **streams)
+    command = [str(NETWARDEN), "meter", "-"]
+    meter = subprocess.Popen(command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield meter
     finally:
@@ -75,7 +76,7 @@ def test_live_flows_are_written_while_the_pipe_is_open_and_a_signal_flushes_the_
 
 def test_tcpdump_through_a_pipe_gives_flows_within_about_a_second_of_their_ends(cable, tmp_path):
     listen = ["tcpdump", "-i", cable.receiver_interface, "-U", "--immediate-mode", "-s", "256", "-w", "-"]
-    tcpdump = subprocess.Popen(cable.at_receiver(*listen), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    tcpdump: Any = subprocess.Popen(cable.at_receiver(*listen), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         with metering(tcpdump.stdout) as meter:
             tcpdump.stderr.readline()  # «listening on …»
@@ -123,6 +124,17 @@ def test_a_recorded_capture_gives_the_same_flows_however_slowly_it_comes(pipe, p
     piped = rows(Pipe(reading))
     writer.join()
     assert piped == rows(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("ahead_s", [-30, 30])
+def test_flows_of_a_machine_whose_clock_differs_come_as_promptly(pipe, ahead_s):
+    reading, writing = pipe
+    writing.write(capture(call(1024, time.time_ns() // 1000 + ahead_s * 1_000_000)))
+    began_s = time.monotonic()
+    tables = meter_captures([Pipe(reading, lambda: time.monotonic() - began_s > 10)], MeterSettings())
+    (row,) = next(tables).arrow.to_pylist()
+    assert row["ended_by"] == "closed"
+    assert time.monotonic() - began_s < 5
 
 
 def test_a_writer_that_never_ends_does_not_keep_a_stopped_meter(pipe):
