@@ -57,6 +57,17 @@ def _record(scenario: Scenario, output: Path) -> Recording:
 
 
 @lab.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder that `lab record` left")],
+    second: Annotated[Path, typer.Argument(help="Another recording of the same scenario")],
+) -> None:
+    """Compare two recordings of a scenario: flows by label, and which differ by more than 5 %."""
+    from netwarden.lab.repeat import compare_recordings
+
+    print(compare_recordings(first, second))
+
+
+@lab.command()
 def dataset(
     recordings: Annotated[list[Path], typer.Argument(help="Folders that `lab record` left, one a day")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the dataset; lab/data is what ships")],

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from netwarden.capture.opening import CaptureFile, open_capture
+from netwarden.capture.opening import CaptureFile
 from netwarden.errors import InputError
 from netwarden.lab.record import CAPTURE, TRUTH, meter_recording
 from netwarden.lab.truth import label_flows, load_truth
@@ -60,7 +59,7 @@ def build_demo(recording: Path, target: Path, cut: Cut) -> Demo:
     Raises InputError where the piece would be too large.
     """
     truth = load_truth(recording / TRUTH)
-    with closing(open_capture(recording / CAPTURE)) as source:
+    with closing(CaptureFile(recording / CAPTURE)) as source:
         packets = _short_ones(list(_packets(source, truth.starts_us, cut)), cut.most_packets)
     header = _HEADER.pack(_MICROSECONDS, 2, 4, 0, 0, cut.snap_bytes, 1)
     packed = gzip.compress(header + b"".join(packets), 9, mtime=0)
@@ -78,7 +77,7 @@ def build_demo(recording: Path, target: Path, cut: Cut) -> Demo:
     return Demo(len(packets), len(packed), Counter(labels.to_pylist()))
 
 
-def _packets(source: BinaryIO | CaptureFile, starts_us: int, cut: Cut) -> Iterator[bytes]:
+def _packets(source: CaptureFile, starts_us: int, cut: Cut) -> Iterator[bytes]:
     """Records of the conversations that begin within the piece, also those after its end: half a conversation would be
     a flow that nobody made.
     """
