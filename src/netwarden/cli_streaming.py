@@ -153,7 +153,9 @@ def _source(settings: Settings, files: list[str], interface: str, replay: str, m
 def _champions(settings: Settings) -> ChooseModel:
     from netwarden.portal.champions import Champions
 
-    return Champions(settings).choose
+    champions = Champions(settings)
+    champions.serving()  # loaded before the first flow comes
+    return champions.choose
 
 
 def _portal(settings: Settings) -> Any:

@@ -1,0 +1,106 @@
+"""Captures and interfaces all the way to stored alerts."""
+
+import gzip
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from netwarden.capture.meter import MeterSettings
+from netwarden.capture.metering import meter_captures
+from netwarden.detectors.bundle import DetectorBundle, derive_bundle
+from netwarden.flows.schema import load_schema
+from netwarden.portal.champions import Champions
+from netwarden.settings import load_settings
+from netwarden.sources.connect import open_alert_store
+from netwarden.streaming.roles import run_together
+from netwarden.streaming.sensor import capture_source
+from tests.capture.test_live import wait_for_tap
+from tests.fixtures.bundles import made_up_flows, train_bundle
+from tests.fixtures.data import ROOT, given
+from tests.fixtures.servers import wait_until
+from tests.streaming.conftest import expected_alerts, register, stored_alerts
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="session")
+def alarmist(tmp_path_factory) -> DetectorBundle:
+    """A bundle for flows of our own meter that alerts on every one of them."""
+    folder = tmp_path_factory.mktemp("alarmist")
+    schema = load_schema("netwarden_flow", ROOT / "schema")
+    bundle = train_bundle(folder / "trained", schema, made_up_flows(schema, 1000, seed=1))
+    always = bundle.manifest.threshold.model_copy(update={"value": 0.0})
+    return derive_bundle(folder / "bundle", bundle, "alerts on everything", threshold=always)
+
+
+@pytest.fixture
+def attack(tmp_path) -> Path:
+    """A given capture of a web attack, as a plain file."""
+    path = tmp_path / "attack.pcap"
+    path.write_bytes(gzip.decompress(given("NETWARDEN_PCAPS", "WebattackXSS.pcap.gz").read_bytes()))
+    return path
+
+
+def settings_of(home: Path, bundle: DetectorBundle):
+    settings = load_settings({"NETWARDEN_HOME": str(home), "NETWARDEN_WORKSPACE": str(ROOT)})
+    register(settings, bundle)
+    stream = settings.stream.model_copy(update={"sensor": "edge", "sensor_port": 0, "worker_port": 0})
+    return settings.model_copy(update={"stream": stream})
+
+
+def test_a_capture_that_is_streamed_alerts_as_it_does_offline(alarmist, attack, kernels, tmp_path):
+    settings, rules = settings_of(tmp_path / "home", alarmist), MeterSettings()
+    offline = list(meter_captures([str(attack)], rules, sensor="edge"))
+    expected = {key: value for table in offline for key, value in expected_alerts(table, alarmist).items()}
+    source = capture_source(settings, [str(attack)], rules)
+    run_together(settings, source, Champions(settings).choose, threading.Event())
+    with closing(open_alert_store(settings)) as store:
+        assert stored_alerts(store) == expected
+        alert = store.find(limit=1).alerts[0]
+        assert (alert.origin, alert.sensor, alert.interim) == ("capture", "edge", False)
+        assert alert.source is not None
+        assert alert.started_at is not None
+        assert alert.features["community_id"].startswith("1:")
+    assert len(expected) == sum(map(len, offline)) > 100
+
+
+@pytest.mark.slow
+def test_an_attack_on_an_interface_is_stored_soon_after_its_flow_ended(cable, alarmist, attack, tmp_path):
+    settings = settings_of(tmp_path / "home", alarmist)
+    command = [str(BIN / "netwarden"), "up", "--interface", cable.receiver_interface, "--no-portal", "--interim", "1"]
+    environment = {
+        "PATH": f"{BIN}:/usr/sbin:/usr/bin:/bin",
+        "NETWARDEN_HOME": str(settings.home),
+        "NETWARDEN_WORKSPACE": str(ROOT),
+    }
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(cable.at_receiver(*command), stdout=log, stderr=log, env=environment)
+    try:
+        wait_for_tap(cable)
+        replay = cable.at_sender("tcpreplay", "--quiet", "--pps", "5000", "-i", cable.sender_interface, str(attack))
+        subprocess.run(replay, check=True, capture_output=True, timeout=60)
+        with closing(open_alert_store(settings)) as store:
+            wait_until(lambda: store.count({"origin": "live"}) > 100, "the alerts", 10)
+            time.sleep(1)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0, (tmp_path / "log").read_text()
+            alerts = store.find(limit=2000).alerts
+    finally:
+        process.kill()
+        process.wait()
+    delays = [
+        (
+            alert.raised_at - alert.started_at - timedelta(microseconds=alert.features["flow_duration_us"])
+        ).total_seconds()
+        for alert in alerts
+        if alert.started_at and alert.features["ended_by"] == "closed"
+    ]
+    assert len(delays) > 100
+    assert max(delays) < 4  # 1.7 s measured: the meter lingers, and hands ended flows out once a second
