@@ -12,6 +12,7 @@ from netwarden.detectors.blended_trees import fit_blend
 from netwarden.detectors.hybrid import HybridKind
 from netwarden.detectors.reconstruction import fit_reconstruction
 from netwarden.detectors.surprise import MOST, fit_surprise
+from netwarden.detectors.verdicts import name_alerts, nearest_families
 
 SMALL = HybridParams(trees=BlendedTreesParams(boosters=4, n_estimators=10), family=XgbClassifierParams(n_estimators=10))
 
@@ -120,6 +121,13 @@ def test_attacks_of_training_are_known_and_flows_unlike_anything_are_novel(relat
     assert (hybrid.score(attacks) > alarm).all() and hybrid.known(attacks).all()
     odd = broken(benign)
     assert (hybrid.score(odd) > alarm).mean() > 0.8 and hybrid.known(odd).mean() < 0.05
+
+
+def test_an_alert_called_novel_still_has_a_nearest_family(hybrid, rows):
+    named, nearest = (each(hybrid, rows.matrix) for each in (name_alerts, nearest_families))
+    assert "novel" in named and set(nearest) <= set(hybrid.families)
+    known = named != "novel"
+    np.testing.assert_array_equal(named[known], nearest[known])
 
 
 def test_synthetic_rows_teach_the_family_head_alone(rows):
