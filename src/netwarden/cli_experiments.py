@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,6 +59,7 @@ def resampling(
     dataset: Annotated[str, typer.Option(help="Dataset in the store; default: the pipeline's")] = "",
     detector: Annotated[str, typer.Option(help="Detector kind; default: the pipeline's")] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Divisions of the training rows, seeded 1 and up")] = 5,
+    budget: Annotated[float, typer.Option(help="Share of benign flows that may alert", min=0, max=1)] = 0.01,
 ) -> None:
     """Show what none, class weights, SMOTE and SMOTENC are worth to a detector, on training rows; one table."""
     from netwarden.training.ablation import resampling_table
@@ -64,8 +67,8 @@ def resampling(
 
     settings = load_settings()
     _configure_quietly(settings)
-    kind, results = judge_resampling(settings, dataset, detector, seeds, _say)
-    print(resampling_table(results, kind, seeds))
+    kind, results = judge_resampling(settings, dataset, detector, seeds, budget, _say)
+    print(resampling_table(results, f"{kind} at a budget of {budget:.1%}", seeds))
 
 
 def tune(
@@ -88,8 +91,8 @@ def tune(
     settings = load_settings()
     _configure_quietly(settings)
     effort = Effort(trials, 30 if trials is None and minutes is None else minutes, jobs)
-    stop = _stop_at_interrupt()
-    tuned = tune_dataset(settings, dataset, detector, effort, range(1, seeds + 1), study, _say_over, stop)
+    with _stopped_by_interrupt() as stop:
+        tuned = tune_dataset(settings, dataset, detector, effort, range(1, seeds + 1), study, _say_over, stop)
     _keep(settings, tuned)
     print(tuned.describe())
     if stop.is_set():
@@ -98,7 +101,8 @@ def tune(
         _write(settings, tuned)
 
 
-def _stop_at_interrupt() -> threading.Event:
+@contextlib.contextmanager
+def _stopped_by_interrupt() -> Iterator[threading.Event]:
     """Set at the first Ctrl-C; the second one ends the process, and the trials under way are begun again next time."""
     stop = threading.Event()
 
@@ -107,8 +111,11 @@ def _stop_at_interrupt() -> threading.Event:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         _say("\nstopping when the fits under way have ended; Ctrl-C again ends at once")
 
-    signal.signal(signal.SIGINT, interrupted)
-    return stop
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _keep(settings: Settings, tuned: Tuned) -> None:

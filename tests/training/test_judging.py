@@ -13,11 +13,12 @@ import pytest
 from typer.testing import CliRunner
 
 from netwarden.cli import app
-from netwarden.errors import NotFoundError
+from netwarden.errors import ConfigError, NotFoundError
 from netwarden.evaluation.looks import PAGE
 from netwarden.settings import load_params, load_settings
 from netwarden.sources.etl import run_etl
 from netwarden.training.judging import judge_dataset
+from netwarden.training.params_file import write_values
 from tests.fixtures.data import ROOT
 
 STEP = 60  # every 60th row: 2,100 training rows
@@ -30,6 +31,7 @@ def workspace(nsl_kdd, tmp_path_factory):
     shutil.copytree(ROOT / "schema", folder / "schema")
     for name in ("dvc.yaml", "params.json"):
         shutil.copy(ROOT / name, folder / name)
+    write_values(folder / "params.json", {"ingest.dataset": "nsl_kdd", "train.false_positive_budget": 0.01})
     (folder / ".git").mkdir()
     slices = folder / "slices"
     slices.mkdir()
@@ -77,7 +79,7 @@ def test_resampling_is_one_table_without_a_look_at_the_test_set(workspace):
     assert (
         said.exit_code == 0
         and "| class_weights |" in said.stdout
-        and "decision_tree on the training rows" in said.stdout
+        and "decision_tree at a budget of 1.0%" in said.stdout
     )
     assert ((workspace / PAGE).read_text() if (workspace / PAGE).exists() else "") == before
 
@@ -139,3 +141,10 @@ def test_tuning_stops_at_an_interrupt_goes_on_and_writes_the_best(workspace):
 def test_a_dataset_that_was_never_loaded_is_named(workspace):
     with pytest.raises(NotFoundError, match=r"ETL\.py --dataset lab"):
         judge_dataset(load_settings({}, start=workspace), "official", "lab", "decision_tree", 1)
+    said = CliRunner().invoke(app, ["tune", "--dataset", "lab"], env=_environment(workspace))
+    assert isinstance(said.exception, NotFoundError)
+
+
+def test_a_study_whose_name_would_lead_elsewhere_is_refused(workspace):
+    said = CliRunner().invoke(app, ["tune", "--study", "../x"], env=_environment(workspace))
+    assert isinstance(said.exception, ConfigError) and "--study names a file" in str(said.exception)

@@ -10,7 +10,7 @@ import pytest
 
 from netwarden.detector_params import DecisionTreeParams, StackingParams, XgbClassifierParams, search_space
 from netwarden.detectors.kinds import KINDS
-from netwarden.errors import ConfigError, DataCheckError, JobBusyError
+from netwarden.errors import ConfigError, DataCheckError, JobBusyError, TrainingError
 from netwarden.evaluation.split import assign_parts
 from netwarden.flows.schema import SplitPolicy
 from netwarden.settings import Params, ResampleParams, TrainParams
@@ -133,6 +133,14 @@ def test_a_study_of_something_else_is_refused_by_what_differs(task, flows, tmp_p
     fewer = with_column(flows, "split", ["test" if row < 900 else "train" for row in range(len(flows))])
     with pytest.raises(ConfigError, match=r"another study: training rows \w+ instead of \w+; --study names another"):
         run(task_of(PARAMS, "toys", fewer, make_schema(), (1,)), path, 1)
+
+
+def test_values_that_no_detector_can_be_fitted_with_are_told(flows, tmp_path):
+    blank = flows
+    for name, value in (("rate", 1.0), ("bytes", 1), ("service", "http")):
+        blank = with_column(blank, name, [value] * len(flows))
+    with pytest.raises(TrainingError, match=r"no trial of .*study\.sqlite came to its end: "):
+        run(task_of(PARAMS, "toys", blank, make_schema(), (1,)), tmp_path / "study.sqlite", 2)
 
 
 def test_a_file_that_is_no_study_is_refused(task, tmp_path):

@@ -59,10 +59,12 @@ def judge_across(
 
 
 def judge_resampling(
-    settings: Settings, dataset: str, detector: str, seeds: int, say: Say = lambda _: None
+    settings: Settings, dataset: str, detector: str, seeds: int, budget: float, say: Say = lambda _: None
 ) -> tuple[str, list[Resampled]]:
     """Detector kind, and what each way of resampling is worth to it on the training rows of a dataset of the store."""
     params, name = _chosen(settings, dataset, detector)
+    at_budget = params.train.model_copy(update={"false_positive_budget": budget, "alerts_per_day": None})
+    params = params.model_copy(update={"train": at_budget})
     table, schema = read_stored(settings, name)
     return params.train.detector, compare_resampling(table, schema, params, range(1, seeds + 1), say)
 
