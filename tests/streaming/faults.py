@@ -96,7 +96,7 @@ def stand(folder: Path, *, flows: int, rate: float, store: str = "embedded") -> 
     environment = {"REDIS_URL": f"redis://127.0.0.1:{ports['redis']}/0", "NETWARDEN_LOG_FORMAT": "text"}
     if store == "mongodb":
         environment["MONGODB_URI"] = f"mongodb://127.0.0.1:{ports['store']}/netwarden"
-    programs = {"redis": _redis(folder, ports["redis"]), **_roles(folder, environment, rate)}
+    programs = {"redis": redis_program(folder, ports["redis"]), **_roles(folder, environment, rate)}
     if store == "mongodb":
         programs["store"] = _store(folder, ports["store"])
         programs["store"].start()
@@ -114,7 +114,7 @@ def redis_and_worker(folder: Path, bundle: DetectorBundle, flows: FlowTable) -> 
     environment = {"REDIS_URL": f"redis://127.0.0.1:{port}/0"}
     deployment = deploy(folder / "home", flows, bundle, **environment)
     roles = _roles(folder, environment, rate=0, stream="feed_batches: 100000")
-    programs = {"redis": _redis(folder, port), "worker a": roles["worker a"]}
+    programs = {"redis": redis_program(folder, port), "worker a": roles["worker a"]}
     try:
         for program in programs.values():
             program.start()
@@ -130,7 +130,8 @@ def _deployed(folder: Path, flows: int, environment: dict[str, str]) -> Deployme
     return deploy(folder / "home", made_up_flows(schema, 2 * flows, seed=3), bundle, **environment)
 
 
-def _redis(folder: Path, port: int) -> Program:
+def redis_program(folder: Path, port: int) -> Program:
+    """A Redis that keeps what it acknowledged."""
     program = shutil.which("redis-server") or "redis-server"
     (folder / "redis").mkdir()
     command = [program, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "yes"]

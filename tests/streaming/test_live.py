@@ -41,7 +41,7 @@ def alarmist(tmp_path_factory) -> DetectorBundle:
 
 
 @pytest.fixture
-def attack(tmp_path) -> Path:
+def attack(tmp_path: Path) -> Path:
     """A given capture of a web attack, as a plain file."""
     path = tmp_path / "attack.pcap"
     path.write_bytes(gzip.decompress(given("NETWARDEN_PCAPS", "WebattackXSS.pcap.gz").read_bytes()))

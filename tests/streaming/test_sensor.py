@@ -96,7 +96,7 @@ RUNNING = threading.Event()  # never set
 
 
 def test_while_the_queue_is_away_flows_wait_on_disk_and_then_come_in_order(named_flows, tmp_path):
-    queue, marks = Away(), []
+    queue, marks = Away(), list[int]()
     with outbox(queue, Spool(tmp_path, MB), sent=marks.append) as box:
         box.send(one(named_flows, 0), 1, RUNNING)
         wait_until(lambda: queue.depth() == 1, "the first")
@@ -140,7 +140,7 @@ def test_a_full_queue_makes_the_source_wait_and_nothing_is_written_to_disk(named
         sender.start()
         assert not done.wait(0.3)
         assert list(tmp_path.iterdir()) == []
-        got = []
+        got: list[str] = []
         while len(got) < 40:
             messages = queue.read("a", 10, 1)
             queue.acknowledge([message.message_id for message in messages])
@@ -154,7 +154,7 @@ def test_live_flows_go_to_disk_when_the_queue_is_full(named_flows, tmp_path):
     with outbox(queue, Spool(tmp_path, MB), live=True) as box:
         for number in range(40):
             box.send(one(named_flows, number), 0, RUNNING)
-        got = []
+        got: list[str] = []
         while len(got) < 40:
             messages = queue.read("a", 10, 1)
             queue.acknowledge([message.message_id for message in messages])

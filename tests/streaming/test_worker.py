@@ -150,7 +150,7 @@ def test_a_batch_that_is_wrong_as_a_whole_is_set_aside_as_a_whole(queue, alerts,
 
 def test_dead_letters_that_are_redriven_alert_once_the_cause_is_gone(queue, alerts, choose, named_flows, bundle):
     def refuse(schema_id):
-        return in_charge(bundle, None)("other")
+        return choose("other")
 
     send(queue, named_flows.slice(0, 300), rows=100)
     work_off(worker_of(queue, alerts, refuse), queue)

@@ -66,10 +66,16 @@ def run_together(
 
 
 def _work_off(queue: Queue, finished: threading.Event, stop: threading.Event) -> None:
-    """Wait until everything is finished; once told to stop, only so long."""
+    """Wait until everything is finished; once told to stop, only so long, and not for a server that is away."""
     patience_s = _PATIENCE_S
-    while patience_s > 0 and queue.depth() and not finished.wait(_IDLE_POLL_S):
+    while patience_s > 0 and not finished.wait(_IDLE_POLL_S):
         patience_s -= _IDLE_POLL_S if stop.is_set() else 0
+        try:
+            if not queue.depth():
+                return
+        except StoreError:
+            if stop.is_set():
+                return
 
 
 def _sense(settings: Settings, source: Source, queue: Queue, stop: threading.Event) -> SensorReport:
