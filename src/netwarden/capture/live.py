@@ -182,7 +182,7 @@ def tcpdump_frames(
                 raise InputError(f"interface {interface} cannot be captured: {' '.join(_lines(told))}") from None
             finally:
                 process.terminate()
-                process.wait()
+                process.communicate()  # reads what is left, else a full pipe would keep it
                 facts.dropped += _tcpdump_drops(_lines(told))
 
 
