@@ -1,10 +1,11 @@
 """How fast flows become stored alerts: a sensor, Redis and a worker process, on this machine.
 
-    python benchmarks/bench_stream.py [--flows 200000] [--rate 2000] [--seconds 20]
+    python benchmarks/bench_stream.py [--flows 200000] [--rate 2000] [--seconds 20] [--away 60]
 
 Flows are made up after NSL-KDD's schema, 1 % of them alert, and the detector is a hybrid with the parameters of
 params.json. The bare rate is `Scorer.score` alone in one thread, over the same flows in the same run; rates per
-CPU-second count the worker's process alone. Redis keeps an append-only file.
+CPU-second count the worker's process alone. Redis keeps an append-only file; at the end it is killed, stays away for
+some seconds under the same rate, and comes back.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from netwarden.scoring.scorer import Scorer
 from netwarden.settings import load_params
 from netwarden.sources.connect import open_alert_store, open_feed, open_queue
 from netwarden.streaming.scored import facts_of, unpack_scored
-from netwarden.streaming.sensor import Sensor, Source
+from netwarden.streaming.sensor import Sensor, Source, spool_folder
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--flows", type=int, default=200_000)
     parser.add_argument("--rate", type=float, default=2000)
     parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--away", type=float, default=60, help="seconds without Redis; 0: leave this out")
     options = parser.parse_args()
     schema = load_schema("nsl_kdd", ROOT / "schema")
     with tempfile.TemporaryDirectory() as folder:
@@ -63,12 +65,16 @@ def main() -> None:
             wait_for_first(at, flows)
             rate, per_cpu = loaded(at, worker, flows)
             latencies = quiet(at, flows, options.rate, options.seconds)
+            outage = without_redis(at, flows, options.rate, options.away) if options.away else None
     record("stream", "bare Scorer.score, one thread", bare, "flows/s")
     record("stream", "one worker, loaded: flows to stored alerts", rate, "flows/s", flows=len(flows))
     record("stream", "the same per CPU-second of the worker", per_cpu, "flows/s", {"bare": per_cpu / bare})
     for share in (0.5, 0.99):
         name = f"sent to stored, {share:.0%} of flows at {options.rate:g}/s"
         record("stream", name, float(np.quantile(latencies, share)) * 1000, "ms")
+    if outage is not None:
+        record("stream", f"Redis away {options.away:g} s at {options.rate:g}/s: back to normal", outage[0], "s")
+        record("stream", "memory that the sensor grew by meanwhile", outage[1], "MB")
 
 
 def few_alerts(scorer: Scorer, pool: FlowTable, rows: int) -> FlowTable:
@@ -130,6 +136,31 @@ def quiet(at: Stand, flows: FlowTable, rate: float, seconds: float) -> Any:
     feed.close()
     assert len(found) == len(ready)
     return found
+
+
+def without_redis(at: Stand, flows: FlowTable, rate: float, seconds: float) -> tuple[float, float]:
+    """Seconds from Redis's return until no flow waits, and MB that this process, the sensor, grew by meanwhile."""
+    ready = named(flows.slice(0, int(rate * (seconds + 15))), "away")
+    spool = spool_folder(at.deployment.settings)
+    with closing(open_alert_store(at.deployment.settings)) as store:
+        before = store.count()
+        sender = threading.Thread(target=send, args=(at, ready, rate))
+        sender.start()
+        time.sleep(3)
+        memory = psutil.Process().memory_info().rss
+        at.programs["redis"].kill()
+        time.sleep(seconds)
+        grown = psutil.Process().memory_info().rss - memory
+        at.programs["redis"].start()
+        back_s = time.monotonic()
+        until(lambda: not any(spool.glob("*.batch")) and at.depth() < 20, "recovery", 120)
+        recovered_s = time.monotonic() - back_s
+        sender.join()
+        until(lambda: at.depth() == 0, "end of the queue", 60)
+        stored = store.count() - before
+    alerting = Scorer(at.deployment.bundle).score(ready)
+    assert stored == int(np.sum(np.asarray(alerting["score"]) >= np.asarray(alerting["threshold"]))), "flows were lost"
+    return recovered_s, grown / 1e6
 
 
 def send(at: Stand, flows: FlowTable, rate: float = 0) -> None:

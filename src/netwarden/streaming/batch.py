@@ -22,7 +22,7 @@ INTERIM = "interim"  # what the meter says in `ended_by` of a flow that is still
 _FACTS = b"netwarden.stream"
 _FORMAT = 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_WRITING = pa.ipc.IpcWriteOptions(compression="lz4")
+_COMPRESSED_FROM = 256  # rows; a few of them cost more to compress than to send
 
 
 @dataclass(frozen=True)
@@ -56,19 +56,30 @@ def pack(batch: StreamBatch) -> bytes:
         "sensor": batch.sensor,
         "sent_at_us": (batch.sent_at - _EPOCH) // timedelta(microseconds=1),
     }
-    table = batch.flows.arrow.replace_schema_metadata({_FACTS: json.dumps(facts).encode()}).combine_chunks()
+    return to_ipc(batch.flows.arrow.replace_schema_metadata({_FACTS: json.dumps(facts).encode()}))
+
+
+def to_ipc(table: Any) -> bytes:
+    """A table as an Arrow IPC stream, compressed where that pays."""
+    compression = "lz4" if table.num_rows >= _COMPRESSED_FROM else None
+    options = pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema, options=_WRITING) as writer:
-        writer.write_table(table)
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+        writer.write_table(table.combine_chunks())
     body: bytes = sink.getvalue().to_pybytes()
     return body
+
+
+def from_ipc(body: bytes) -> Any:
+    """The table of `to_ipc`. Raises ArrowException or OSError."""
+    with pa.ipc.open_stream(body, options=pa.ipc.IpcReadOptions(use_threads=False)) as reader:
+        return reader.read_all()
 
 
 def unpack(body: bytes) -> StreamBatch:
     """The batch that `pack` made. Raises InputError for anything else."""
     try:
-        with pa.ipc.open_stream(body) as reader:
-            table = reader.read_all()
+        table = from_ipc(body)
         table.validate()
         facts = json.loads((table.schema.metadata or {})[_FACTS])
         if facts["format"] != _FORMAT or facts["source"] not in get_args(Badge):
@@ -100,4 +111,5 @@ def named_rows(table: FlowTable, sensor: str, pass_name: str = "") -> FlowTable:
 
 def column_of(table: Any, name: str) -> Any:
     """A column, or None where the table has none of this name."""
-    return table.column(name) if name in table.column_names else None
+    place = table.schema.get_field_index(name)
+    return table.column(place) if place >= 0 else None

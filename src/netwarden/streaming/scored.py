@@ -16,12 +16,11 @@ import pyarrow.compute as pc
 
 from netwarden.errors import ConfigError, InputError
 from netwarden.flows.schema import LABEL
-from netwarden.streaming.batch import FLOW_ID
+from netwarden.streaming.batch import FLOW_ID, column_of, from_ipc, to_ipc
 from netwarden.streaming.judge import Judged
 
 _ABOUT = (FLOW_ID, "started_at", "src_ip", "src_port", "dst_ip", "dst_port", "protocol", LABEL)
 _FACTS = b"netwarden.scored"
-_WRITING = pa.ipc.IpcWriteOptions(compression="lz4")
 _MB = 1 << 20
 POSITIVE, NEGATIVE = "positive_predictions.log", "negative_predictions.log"
 
@@ -32,7 +31,7 @@ def scored_table(judged: Judged, at: datetime) -> Any:
     Its metadata `netwarden.scored` says as JSON: bundle_id, schema_id, source, sensor, sent_at and scored_at.
     """
     flows, batch = judged.batch.flows.arrow, judged.batch
-    names = [name for name in _ABOUT if name in flows.column_names]
+    about = {name: column for name in _ABOUT if (column := column_of(flows, name)) is not None}
     facts = {
         "bundle_id": judged.bundle_id,
         "schema_id": batch.flows.schema_id,
@@ -41,25 +40,19 @@ def scored_table(judged: Judged, at: datetime) -> Any:
         "sent_at": batch.sent_at.isoformat(),
         "scored_at": at.isoformat(),
     }
-    columns = [*(flows.column(name) for name in names), *judged.result.columns]
-    table = pa.table(columns, names=[*names, *judged.result.column_names])
+    table = pa.table([*about.values(), *judged.result.columns], names=[*about, *judged.result.column_names])
     return table.replace_schema_metadata({_FACTS: json.dumps(facts).encode()})
 
 
 def pack_scored(table: Any) -> bytes:
     """A table of `scored_table` as an Arrow IPC stream, as it stands in the feed."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema, options=_WRITING) as writer:
-        writer.write_table(table.combine_chunks())
-    body: bytes = sink.getvalue().to_pybytes()
-    return body
+    return to_ipc(table)
 
 
 def unpack_scored(body: bytes) -> Any:
     """The table that `pack_scored` packed. Raises InputError for anything else."""
     try:
-        with pa.ipc.open_stream(body) as reader:
-            return reader.read_all()
+        return from_ipc(body)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{len(body):,} bytes are no batch of scored flows: {error}") from None
 
