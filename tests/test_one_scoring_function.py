@@ -1,6 +1,7 @@
 """One bundle, one scoring function: the same flows get the same scores down every path there is."""
 
 import io
+import threading
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +12,16 @@ import pytest
 from netwarden.flows.table import FlowTable
 from netwarden.scoring.batch import prediction, score_file
 from netwarden.scoring.scorer import Scorer
+from netwarden.settings import StreamSettings
+from netwarden.sources.embedded_alerts import EmbeddedAlertStore
+from netwarden.sources.memory_queue import MemoryFeed, MemoryQueue
+from netwarden.streaming.batch import pack
+from netwarden.streaming.scored import unpack_scored
+from netwarden.streaming.worker import Worker
 from tests.intake.conftest import bare, empty_settings, model, settings
 from tests.portal.conftest import listening
 from tests.service.running import as_codes, bentoml_env, served
+from tests.streaming.conftest import batch_of, in_charge, with_ids
 
 __all__ = ["bare", "empty_settings", "model", "settings"]
 
@@ -68,6 +76,17 @@ def test_the_portal_scores_uploads_and_json_alike(settings, files, bare, expecte
             assert [row["verdict"] for row in answer["predictions"]] == [row["verdict"] for row in expected]
         answer = portal.client.post("/predict", json={"rows": bare.to_pylist()}).json()
         assert [row["score"] for row in answer["predictions"]] == [row["score"] for row in expected]
+
+
+def test_the_stream_scores_alike(bundle, nsl_schema, bare, expected, tmp_path):
+    queue, feed, alerts = MemoryQueue(), MemoryFeed(), EmbeddedAlertStore(tmp_path / "alerts.sqlite")
+    worker = Worker("w", queue, alerts, feed, in_charge(bundle, nsl_schema), StreamSettings())
+    queue.publish(pack(batch_of(with_ids(FlowTable(bare, "nsl_kdd")))))
+    worker.work_once(threading.Event())
+    ((_, body),) = feed.after("", 1, 0)
+    assert judged(unpack_scored(body).to_pylist()) == expected
+    assert alerts.count() == sum(row["score"] >= row["threshold"] for row in expected)
+    alerts.close()
 
 
 @pytest.mark.slow

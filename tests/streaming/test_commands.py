@@ -1,0 +1,79 @@
+"""`netwarden sensor | worker | up | dead-letters` as people type them."""
+
+import re
+from contextlib import closing
+
+import pytest
+from typer.testing import CliRunner
+
+from netwarden import cli
+from netwarden.errors import ConfigError, InputError
+from netwarden.settings import load_settings
+from netwarden.sources.connect import open_alert_store, open_queue
+from netwarden.streaming.batch import pack
+from tests.fixtures.data import ROOT
+from tests.streaming.conftest import batch_of, expected_alerts, stored_alerts
+
+
+@pytest.fixture
+def run(deployment, monkeypatch):
+    """Runs a command in the deployment; errors of ours are raised."""
+    monkeypatch.setenv("NETWARDEN_HOME", str(deployment.settings.home))
+    monkeypatch.setenv("NETWARDEN_WORKSPACE", str(ROOT))
+    monkeypatch.delenv("REDIS_URL", raising=False)
+
+    def command(*words: str) -> str:
+        result = CliRunner().invoke(cli.app, words)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return command
+
+
+def test_up_replays_a_dataset_and_ends_when_all_is_stored(run, deployment):
+    assert run("up", "--replay", "made_up", "--rate", "0", "--no-portal") == "1,500 flows sent\n"
+    with closing(open_alert_store(deployment.settings)) as store:
+        found = stored_alerts(store)
+    # Named after another sensor, this host, the flows have other ids.
+    assert sorted(found.values()) == sorted(expected_alerts(deployment.flows, deployment.bundle).values())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("up",), "give one source of flows: captures, --interface or --replay"),
+        (("up", "a.pcap", "--replay", "made_up"), "give one source of flows"),
+        (("worker",), "a worker of its own needs REDIS_URL"),
+        (("sensor", "--replay", "made_up"), "a sensor of its own needs REDIS_URL"),
+        (("dead-letters", "list"), "dead letters outlive their process in Redis only; set REDIS_URL"),
+        (("dead-letters", "redrive"), "give either ids of dead letters or --all"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(run, words, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        run(*words)
+
+
+def test_a_capture_that_is_not_there_is_named(run):
+    with pytest.raises(InputError, match=r"nowhere\.pcap"):
+        run("up", "nowhere.pcap", "--no-portal")
+
+
+def test_dead_letters_are_listed_with_what_they_hold_and_put_back(run, named_flows, redis_url, monkeypatch):
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    with closing(open_queue(load_settings())) as queue:
+        assert run("dead-letters", "list") == "no dead letters\n"
+        for body in (pack(batch_of(named_flows.slice(0, 7))), b"nonsense"):
+            queue.publish(body)
+            queue.dead_letter(queue.read("w", 1, 0)[0], "no detector")
+        listed = run("dead-letters", "list").splitlines()
+        assert [line.split("  ", 1)[1] for line in listed] == [
+            "7 flows of nsl_kdd from test (replay)  no detector",
+            "8 bytes  no detector",
+        ]
+        first = listed[0].split()[0]
+        assert run("dead-letters", "redrive", first, "9-9") == ("1 put back into the queue; 1 were no longer there\n")
+        assert run("dead-letters", "redrive", "--all") == "1 put back into the queue\n"
+        assert queue.depth() == 2
