@@ -65,7 +65,7 @@ kernels: $(CORE) ## Compile the flow meter's packet loops now rather than at fir
 	$(BIN)/netwarden meter compile
 
 fast: $(DEV) ## Tests that need neither a pipeline run nor a browser nor servers
-	$(call timed,fast tests,$(BIN)/pytest -q -m "not slow and not browser and not pipeline" $(foreach part,stores portal training test_doctor.py,--ignore=tests/$(part)) $(PYTEST_ARGS))
+	$(call timed,fast tests,$(BIN)/pytest -q -m "not slow and not browser and not pipeline" $(foreach part,stores streaming portal training test_doctor.py,--ignore=tests/$(part)) $(PYTEST_ARGS))
 
 serve: $(CORE) ## Portal on HOST:PORT, without loading or training first
 	$(BIN)/netwarden serve --host $(HOST) --port $(PORT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +21,7 @@ from netwarden.streaming.judge import Bad, ChooseModel, Delivery, Judged, judge_
 from netwarden.streaming.scored import PredictionLogs, pack_scored, scored_table
 
 _WAIT_S = 0.5  # for the next message, before it is asked again whether to stop
-_MOST_MESSAGES = 256  # of one round
+_MOST_MESSAGES = 128  # of one round
 _ALERTS_AT_ONCE = 1000
 _T = TypeVar("_T")
 _log = get(__name__)
@@ -54,6 +54,7 @@ class Worker:
         self._logs = logs
         self._rows_per_message = float(settings.batch_rows)  # until it is known better
         self._claimed_at_s = -settings.claim_after_s
+        self._at_hand: list[str] = []  # ids of messages taken and not finished, in their order
         self._held_at_s = 0.0
         self._flows = 0
 
@@ -75,23 +76,26 @@ class Worker:
                 backoff.reset()
 
     def work_once(self, stop: threading.Event, wait_s: float = _WAIT_S) -> int:
-        """Take what there is, up to a round's worth, and finish it; returns the flows scored."""
-        messages = self._until("queue", lambda: self._take(wait_s), (), stop)
+        """Take what there is, a round's worth or so, and finish it; returns the flows scored."""
+        messages = self._until("queue", lambda: self._take(wait_s), stop)
         self._held_at_s = time.monotonic()
-        deliveries = [found for message in messages if (found := self._opened(message, stop)) is not None]
-        if not deliveries:
-            return 0
-        ids = [one.message.message_id for one in deliveries]
-        outcome = self._until("detector", lambda: judge_all(deliveries, self._choose, datetime.now(UTC)), ids, stop)
+        self._at_hand = [message.message_id for message in messages]
+        return sum(self._finish(portion, stop) for portion in self._portions(messages, stop))
+
+    def _finish(self, deliveries: Sequence[Delivery], stop: threading.Event) -> int:
+        self._hold_if_slow()
+        outcome = self._until("detector", lambda: judge_all(deliveries, self._choose, datetime.now(UTC)), stop)
         for judged in outcome.judged:
-            self._store(judged, ids, stop)
+            self._store(judged, stop)
         for judged in outcome.judged:
             self._show(judged)
         for bad in outcome.bad:
             self._set_aside(bad, stop)
         aside = {bad.message.message_id for bad in outcome.bad}
+        ids = [one.message.message_id for one in deliveries]
         done = [message_id for message_id in ids if message_id not in aside]
-        self._until("queue", lambda: self._queue.acknowledge(done), ids, stop)
+        self._until("queue", lambda: self._queue.acknowledge(done), stop)
+        self._at_hand = self._at_hand[len(ids) :]
         return self._count(deliveries, outcome.judged)
 
     # --- taking -------------------------------------------------------------------------------------------------
@@ -111,6 +115,23 @@ class Worker:
                 return claimed
         return self._queue.read(self._name, limit, wait_s)
 
+    def _portions(self, messages: Sequence[Message], stop: threading.Event) -> Iterator[list[Delivery]]:
+        """What the messages hold, in portions that are scored at once; never all of a burst of large ones."""
+        portion: list[Delivery] = []
+        rows = 0
+        for message in messages:
+            found = self._opened(message, stop)
+            if found is None:
+                self._at_hand.remove(message.message_id)
+                continue
+            portion.append(found)
+            rows += len(found.batch)
+            if rows >= self._settings.worker_rows:
+                yield portion
+                portion, rows = [], 0
+        if portion:
+            yield portion
+
     def _opened(self, message: Message, stop: threading.Event) -> Delivery | None:
         """The batch of a message; None where it was set aside, or halved for having been handed out too often."""
         try:
@@ -124,7 +145,7 @@ class Worker:
         if len(batch) > 1:
             half = len(batch) // 2
             halves = [pack(batch.part(0, half)), pack(batch.part(half, len(batch) - half))]
-            self._until("queue", lambda: self._queue.split(message, halves), (), stop)
+            self._until("queue", lambda: self._queue.split(message, halves), stop)
         else:
             reason = f"handed out {message.deliveries} times and never finished; does it end its worker?"
             self._set_aside(Bad(message, reason), stop)
@@ -132,13 +153,13 @@ class Worker:
 
     # --- finishing ----------------------------------------------------------------------------------------------
 
-    def _store(self, judged: Judged, ids: Sequence[str], stop: threading.Event) -> None:
+    def _store(self, judged: Judged, stop: threading.Event) -> None:
         for start in range(0, len(judged.alerts), _ALERTS_AT_ONCE):
             add = partial(self._alerts.add, judged.alerts[start : start + _ALERTS_AT_ONCE])
-            telemetry.STREAM_ALERTS.inc(self._until("store", add, ids, stop))
-            self._hold_if_slow(ids)
+            telemetry.STREAM_ALERTS.inc(self._until("store", add, stop))
+            self._hold_if_slow()
         if judged.withdrawn:
-            self._until("store", lambda: self._alerts.withdraw(judged.withdrawn, datetime.now(UTC)), ids, stop)
+            self._until("store", lambda: self._alerts.withdraw(judged.withdrawn, datetime.now(UTC)), stop)
 
     def _show(self, judged: Judged) -> None:
         """Tell those who follow. What they miss while the feed is away is counted; alerts never wait for it."""
@@ -161,7 +182,7 @@ class Worker:
     def _set_aside(self, bad: Bad, stop: threading.Event) -> None:
         bodies = [pack(row) for row in bad.rows] if bad.rows is not None else None
         message = bad.message
-        self._until("queue", lambda: self._queue.dead_letter(message, bad.reason, bodies), [message.message_id], stop)
+        self._until("queue", lambda: self._queue.dead_letter(message, bad.reason, bodies), stop)
         telemetry.STREAM_DEAD_LETTERS.inc(1 if bodies is None else len(bodies))
         _log.error("set aside", extra={"message_id": message.message_id, "reason": bad.reason})
 
@@ -182,8 +203,8 @@ class Worker:
 
     # --- waiting ------------------------------------------------------------------------------------------------
 
-    def _until(self, component: str, action: Callable[[], _T], ids: Sequence[str], stop: threading.Event) -> _T:
-        """What an action gives once its component answers; the messages `ids` are held meanwhile.
+    def _until(self, component: str, action: Callable[[], _T], stop: threading.Event) -> _T:
+        """What an action gives once its component answers; the messages at hand are held meanwhile.
 
         Raises _StoppedError where it is time to stop before that: the messages stay pending.
         """
@@ -194,19 +215,20 @@ class Worker:
             except (StoreError, BundleError) as error:
                 self.health.report(component, str(error))
                 telemetry.STREAM_RETRIES.labels(component).inc()
-                self._hold_if_slow(ids)
+                self._hold_if_slow()
                 if backoff.wait(stop):
                     raise _StoppedError from None
             else:
                 self.health.report(component)
                 return done
 
-    def _hold_if_slow(self, ids: Sequence[str]) -> None:
+    def _hold_if_slow(self) -> None:
+        """So that no other worker takes the messages at hand for those of a dead one."""
         now_s = time.monotonic()
-        if ids and now_s - self._held_at_s > self._settings.claim_after_s / 3:
+        if self._at_hand and now_s - self._held_at_s > self._settings.claim_after_s / 3:
             self._held_at_s = now_s
             with suppress(StoreError):  # then others may claim them, which costs work and nothing else
-                self._queue.hold(self._name, ids)
+                self._queue.hold(self._name, self._at_hand)
 
 
 class _StoppedError(Exception):
