@@ -77,7 +77,7 @@ class Away:
 @contextmanager
 def outbox(queue, spool, **options: Any):
     health = Health("sensor")
-    box = Outbox(queue, spool, health, "edge", live=options.pop("live", False), **options)
+    box = Outbox(queue, spool, health, "edge", badge=options.pop("badge", "replay"), **options)
     box.start()
     box.health = health  # type: ignore[attr-defined]  # for the tests to look at
     yield box
@@ -151,7 +151,7 @@ def test_a_full_queue_makes_the_source_wait_and_nothing_is_written_to_disk(named
 
 def test_live_flows_go_to_disk_when_the_queue_is_full(named_flows, tmp_path):
     queue = Away(messages=4)
-    with outbox(queue, Spool(tmp_path, MB), live=True) as box:
+    with outbox(queue, Spool(tmp_path, MB), badge="live") as box:
         for number in range(40):
             box.send(one(named_flows, number), 0, RUNNING)
         got: list[str] = []
@@ -183,7 +183,7 @@ def test_flows_that_end_with_the_sensor_are_kept_too(named_flows, tmp_path):
     queue, stop = Away(), threading.Event()
     queue.away.set()
     stop.set()
-    with outbox(queue, Spool(tmp_path, MB), live=True) as box:
+    with outbox(queue, Spool(tmp_path, MB), badge="live") as box:
         for number in range(20):
             box.send(one(named_flows, number), 0, stop)
         box._stop.set()

@@ -25,7 +25,7 @@ _log = get(__name__)
 class Outbox:
     """Sends batches in order from a thread of its own.
 
-    While the queue is full, `send` waits; a `live` source cannot, so it spools. While the queue is away everybody
+    While the queue is full, `send` waits; a live source cannot, so it spools. While the queue is away everybody
     spools. With the spool full, `send` waits, or drops what has been spooled longest and counts it. `sent` is called
     with the mark of a batch once that is in the queue or on disk.
     """
@@ -37,7 +37,7 @@ class Outbox:
         health: Health,
         sensor: str,
         *,
-        live: bool,
+        badge: Badge,
         when_full: Literal["wait", "drop_oldest"] = "wait",
         sent: Sent = lambda _: None,
     ) -> None:
@@ -45,10 +45,10 @@ class Outbox:
         self._spool = spool
         self._health = health
         self._sensor = sensor
-        self._live = live
+        self._badge = badge
         self._when_full = when_full
         self._sent = sent
-        self._memory: deque[tuple[bytes, int, int, Badge]] = deque()  # newer than all that is spooled
+        self._memory: deque[tuple[bytes, int, int]] = deque()  # newer than all that is spooled
         self._changed = threading.Condition()
         self._spooling = len(spool) > 0
         self._stop = threading.Event()
@@ -68,7 +68,7 @@ class Outbox:
         with self._changed:
             while True:
                 if stop.is_set() or (not self._spooling and len(self._memory) < _IN_MEMORY):
-                    self._memory.append((body, flows, mark, batch.source))
+                    self._memory.append((body, flows, mark))
                     break
                 if self._spooling and self._to_disk(body, flows):
                     self._sent(mark)
@@ -89,7 +89,7 @@ class Outbox:
         self._thread.join()
         with self._changed:
             self._spill()
-            telemetry.STREAM_LOST.labels("spool_full").inc(sum(flows for _, flows, _, _ in self._memory))
+            telemetry.STREAM_LOST.labels("spool_full").inc(sum(flows for _, flows, _ in self._memory))
         return len(self._spool)
 
     # --- the thread ---------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ class Outbox:
             self._queue.publish(body)
         except QueueFullError:
             full = True
-            if self._live:
+            if self._badge == "live":
                 self._start_spooling()
         else:
             full = False
@@ -133,12 +133,14 @@ class Outbox:
     def _done(self, spooled: Spooled | None) -> None:
         with self._changed:
             if spooled is None:
-                _, flows, mark, source = self._memory.popleft()
+                _, flows, mark = self._memory.popleft()
                 self._sent(mark)
-                telemetry.STREAM_FLOWS.labels("sensor", source).inc(flows)
-            elif self._spool.holds_first(spooled):  # it may have been dropped meanwhile
-                self._spool.remove_first()
-                self._show_spool()
+            else:
+                flows = spooled.flows
+                if self._spool.holds_first(spooled):  # it may have been dropped meanwhile
+                    self._spool.remove_first()
+                    self._show_spool()
+            telemetry.STREAM_FLOWS.labels("sensor", self._badge).inc(flows)
             self._spooling = len(self._spool) > 0
             self._changed.notify_all()
 
@@ -150,20 +152,22 @@ class Outbox:
 
     def _spill(self) -> None:
         """Move what is in memory to disk, in order, as far as there is room."""
-        while self._memory and self._spool.append(self._memory[0][0], self._memory[0][1]):
+        while self._memory and self._spooled(self._memory[0][0], self._memory[0][1]):
             self._sent(self._memory.popleft()[2])
         self._show_spool()
 
     def _to_disk(self, body: bytes, flows: int) -> bool:
-        """Whether a body could be spooled behind all that came before it."""
-        if self._memory:
-            return False  # until the thread has spilled it
+        """Whether a body could be spooled behind all that came before it, some of which the thread may yet spill."""
+        done = not self._memory and self._spooled(body, flows)
+        self._show_spool()
+        return done
+
+    def _spooled(self, body: bytes, flows: int) -> bool:
         while not self._spool.append(body, flows):
             if self._when_full == "wait" or not len(self._spool):
                 return False
             lost = self._spool.remove_first()
             telemetry.STREAM_LOST.labels("spool_full").inc(lost.flows)
-        self._show_spool()
         return True
 
     def _show_spool(self) -> None:

@@ -68,7 +68,7 @@ class Sensor:
             Spool(spool_folder(settings), stream.spool_mb * _MB),
             self.health,
             self._name,
-            live=source.badge == "live",
+            badge=source.badge,
             when_full=stream.when_full,
             sent=source.sent,
         )
