@@ -41,8 +41,10 @@ def adapt(bundle: DetectorBundle, matrix: Matrix, budget: float, most_aside: flo
     """Detector whose sense of the usual is these rows', with the threshold that the budget buys on them.
 
     The trees stay. At most `most_aside` of the rows, those far beyond the tail of the others, are set aside as likely
-    attacks: they shape neither novelty nor threshold. Half of the rows refit, the other half choose the threshold and
-    are counted before and after; a detector that keeps nothing about benign rows needs no first half.
+    attacks: they shape neither novelty nor threshold. So many rows, the oddest, are in any case not taken for usual,
+    whatever the tail says: what is usual can do without them, and few hidden attacks are enough to teach it theirs.
+    Half of the rows refit, the other half choose the threshold and are counted before and after; a detector that keeps
+    nothing about benign rows needs no first half.
     Raises InputError where the rows are too few.
     """
     _require_rows(len(matrix), budget)
@@ -50,8 +52,9 @@ def adapt(bundle: DetectorBundle, matrix: Matrix, budget: float, most_aside: flo
     origin = bundle.detector
     fixed = origin.adapted(matrix[:LEAST_ROWS]) is origin
     judged = np.ones(len(matrix), bool) if fixed else half
-    set_aside = _likely_attacks(origin, matrix, ~half, most_aside)
-    detector = origin if fixed else origin.adapted(matrix[~half & ~set_aside])
+    oddness = _oddness(origin, matrix, ~half, most_aside)
+    set_aside = beyond_the_tail(oddness, most_aside)
+    detector = origin if fixed else origin.adapted(matrix[~half & _usual(oddness, most_aside) & ~set_aside])
     scores = bundle.calibration.apply(detector.score(matrix))
     quiet = scores[judged & ~set_aside]
     threshold = choose_threshold(quiet, budget)
@@ -81,15 +84,17 @@ def _require_rows(rows: int, budget: float) -> None:
         )
 
 
-def _likely_attacks(origin: Detector, matrix: Matrix, fitting: Marks, most: float) -> Marks:
-    """Rows beyond the tail of the others, by a detector adapted without the oddest ones."""
-    if not most:
-        return np.zeros(len(matrix), bool)
+def _oddness(origin: Detector, matrix: Matrix, fitting: Marks, most: float) -> Scores:
+    """Scores by a detector adapted without the oddest rows."""
     scores = origin.score(matrix)
     for _ in range(_PASSES):
-        usual = scores <= np.quantile(scores, 1 - most)
-        scores = origin.adapted(matrix[fitting & usual]).score(matrix)
-    return beyond_the_tail(scores, most)
+        scores = origin.adapted(matrix[fitting & _usual(scores, most)]).score(matrix)
+    return scores
+
+
+def _usual(oddness: Scores, most: float) -> Marks:
+    """All rows but that share of them, the oddest."""
+    return np.asarray(oddness <= np.quantile(oddness, 1 - most), np.bool_)
 
 
 def beyond_the_tail(scores: Scores, most: float) -> Marks:
@@ -102,7 +107,7 @@ def beyond_the_tail(scores: Scores, most: float) -> Marks:
     """
     falling = np.sort(log_odds(scores))[::-1]
     ranks = np.arange(1, int(most * len(falling)) + 1)
-    ends = ranks[falling[ranks - 1] > falling[ranks]]  # equal rows together
+    ends = ranks[falling[ranks - 1] > falling[ranks]]  # equal rows together; none where nothing may be set aside
     if not len(ends):
         return np.zeros(len(scores), bool)
     predicted = len(falling) * _SURE * np.exp(-(falling[ends - 1] - _at(falling, _SURE)) / _fall(falling))
