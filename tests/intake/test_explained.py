@@ -67,6 +67,14 @@ def test_the_command_tells_the_highest_alerts_with_both_kinds_of_evidence(
     assert {line.split()[0] for line in lines[start:]} == {"row", "supervised", "novelty"}
 
 
+def test_a_file_without_alerts_has_an_empty_column_and_nothing_to_tell(settings, model, bare, tmp_path):
+    calm = [verdict == "benign" for verdict in model.score(bare)["verdict"].to_pylist()]
+    pq.write_table(bare.filter(calm), tmp_path / "calm.parquet")
+    report = score_file(settings, tmp_path / "calm.parquet", tmp_path / "scores.parquet", explain=3)
+    assert pq.read_table(tmp_path / "scores.parquet")["why"].null_count == report.rows == sum(calm)
+    assert "alerts, all explained" not in str(report)
+
+
 def test_a_negative_number_of_reasons_is_refused(flows_csv, tmp_path):
     done = CliRunner().invoke(app, ["batch", str(flows_csv), str(tmp_path / "scores.csv"), "--explain", "-1"])
     assert done.exit_code == 2 and "--explain" in done.output

@@ -71,7 +71,7 @@ class Explaining:
             marks = alert[start : start + _AT_ONCE]
             part = table.slice(start, _AT_ONCE)
             alerts = FlowTable(part.arrow.filter(pa.array(marks)), part.schema_id, part.meter)
-            found = iter(explain(self._bundle, alerts, self._top))
+            found = iter(explain(self._bundle, alerts, self._top) if len(alerts) else ())
             yield from (next(found) if mark else None for mark in marks)
 
     def _remember(self, rows: Sequence[int], result: Any, reasons: Sequence[_Reasons]) -> None:
