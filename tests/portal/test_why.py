@@ -4,6 +4,7 @@ import io
 import re
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow.csv as pacsv
 import pytest
@@ -31,7 +32,7 @@ def portal(hybrid_bundle, tmp_path_factory) -> Iterator[Portal]:
 
 
 @pytest.fixture(scope="module")
-def sent(portal, flows) -> dict:
+def sent(portal, flows) -> Any:
     """What the portal says of 400 flows, in a file."""
     csv = io.BytesIO()
     pacsv.write_csv(flows.arrow.drop_columns(["label", "family"]).slice(0, 400), csv)
