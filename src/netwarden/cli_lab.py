@@ -36,14 +36,13 @@ def try_out(
     keep: Annotated[Path | None, typer.Option(help="Folder to keep the recording in")] = None,
 ) -> None:
     """Play a scenario or a part of it, and print what was recorded."""
-    import tempfile
-
     from netwarden.lab.record import only as choose
+    from netwarden.lab.record import passing_folder
     from netwarden.lab.scenario import load_scenario
 
     chosen = choose(load_scenario(scenario), [name for name in only.split(",") if name], seconds)
-    with tempfile.TemporaryDirectory(prefix="netwarden-lab-") as folder:
-        print(_record(chosen, keep or Path(folder) / "recording"))
+    with passing_folder() as folder:
+        print(_record(chosen, keep or folder))
 
 
 def _record(scenario: Scenario, output: Path) -> Recording:
@@ -125,8 +124,9 @@ def audit(
 def clean() -> None:
     """Remove what killed recorders left: namespaces, processes in them, files."""
     from netwarden.lab.network import clean as remove
+    from netwarden.lab.record import remove_passing
 
-    gone = remove()
+    gone = [*remove(), *remove_passing()]
     print(f"removed {len(gone)}: {', '.join(gone)}" if gone else "nothing was left")
 
 

@@ -1,10 +1,12 @@
 """Scenarios: what they may say, what they include, and how a fault is told."""
 
 import textwrap
+from pathlib import Path
 
 import pytest
 
-from netwarden.errors import ConfigError
+from netwarden.errors import ConfigError, LabError
+from netwarden.lab.programs import programs, require_options
 from netwarden.lab.record import only
 from netwarden.lab.runner import roles_of
 from netwarden.lab.scenario import load_scenario
@@ -61,7 +63,11 @@ def test_an_activity_plays_a_role_of_its_own_on_each_of_its_hosts(scenario):
         ("until_s: 4", "until_s: 40", "'probes' ends at 40 s, the scenario at 10 s"),
         ("until_s: 4", "until_s: 1", "'probes' ends (until_s) before it starts"),
         ("loss: 0.1", "loss: 1.5", "links.near.loss: Input should be less than 1"),
-        ("link: {delay_ms: 5}", "link: {delay: 5}", "unknown key 'delay'"),
+        ("link: {delay_ms: 5}", "link: {delay: 5}", "host 'b', link: unknown key 'delay'"),
+        ("link: {delay_ms: 5}", "link: {loss: 2}", "host 'b', link: loss: Input should be less than 1"),
+        ("port: 7, ", "", "hosts.b.services.0.port: Field required"),
+        ("services: [", "services: [{program: key_store, port: 7}, ", "host 'b' has two services at port 7"),
+        ("with: {to: b}", "with: {to: [b, c]}", "'pings' names the host 'c', which the scenario does not have"),
         ("length_s: 10", "length_s: 99999", "length_s: Input should be less than or equal to 14400"),
     ],
 )
@@ -105,3 +111,26 @@ def test_a_part_of_a_scenario_can_be_tried_at_once(scenario):
     assert [(activity.id, activity.from_s, activity.until_s) for activity in tried.activities] == [("probes", 0, 3)]
     with pytest.raises(ConfigError, match="base has no activity 'scan'; it has pings, probes"):
         only(scenario(), ["scan"])
+    with pytest.raises(ConfigError, match="cannot last -3 s, but at most 14400 s"):
+        only(scenario(), [], -3)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("with: {to: b}", "with: {too: b}", r"'pings': the program ping_hosts has no option 'too'; it has .*\bto\b"),
+        ("with: {size: 3}", "with: {bytes: 3}", r"'b': the program datagrams has no option 'bytes'; it has replies, s"),
+    ],
+)
+def test_an_option_that_a_program_does_not_have_is_refused_before_anything_starts(scenario, old, new, message):
+    misspelled = scenario(old, new)
+    with pytest.raises(LabError, match=message):
+        require_options(misspelled, programs(misspelled))
+
+
+def test_every_option_of_the_shipped_scenarios_is_explained_by_its_program():
+    shipped = sorted((Path(__file__).parents[2] / "lab" / "scenarios").glob("*.yaml"))
+    assert len(shipped) == 6
+    for path in shipped:
+        loaded = load_scenario(path)
+        require_options(loaded, programs(loaded))

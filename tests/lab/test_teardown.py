@@ -14,6 +14,7 @@ import pytest
 from netwarden.errors import LabError
 from netwarden.lab.network import clean
 from netwarden.lab.play import RUNS
+from netwarden.lab.record import passing_folder, remove_passing
 from netwarden.lab.runner import play
 from netwarden.lab.scenario import load_scenario
 
@@ -116,6 +117,19 @@ def test_cleaning_leaves_runs_under_way_alone(laboratory, small_scenario, tmp_pa
     assert recorder.process.poll() is None
     assert left_of(recorder.run) != []
     recorder.end(signal.SIGTERM)
+
+
+def test_cleaning_removes_the_passing_folders_of_killed_processes_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left = tmp_path / f"netwarden-lab-{ended.pid}-abcd"
+    (left / "recording").mkdir(parents=True)
+    with passing_folder() as kept:
+        assert remove_passing() == [str(left)]
+        assert [path.name for path in tmp_path.iterdir()] == [kept.parent.name]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_service_that_fails_ends_the_run_with_its_last_words(laboratory, small_scenario, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,16 +15,21 @@ from netwarden.lab.scenario import Scenario
 
 _ACTIVITIES = ("clients", "attacks")
 _SERVICES = ("services",)
+_SHARED = {  # where options are explained that all programs of a kind understand
+    "clients": ("netwarden.lab.clients.sessions",),
+    "attacks": ("netwarden.lab.clients.sessions", "netwarden.lab.attacks.targets"),
+}
 SYSTEM_FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
 class Program:
-    """A module to run, the tools it needs as {command: Debian package}, and whether it needs raw sockets."""
+    """A module to run, the tools it needs as {command: Debian package}, whether it needs raw sockets, its options."""
 
     module: str
     tools: dict[str, str]
     raw: bool
+    options: frozenset[str]
 
 
 def programs(scenario: Scenario) -> dict[str, Program]:
@@ -57,6 +63,17 @@ def require_tools(needed: Iterable[Program]) -> None:
         )
 
 
+def require_options(scenario: Scenario, found: dict[str, Program]) -> None:
+    """Raise LabError that names an option which the program of a service or an activity does not have."""
+    given = [(f"activity {activity.id!r}", activity.program, activity.options) for activity in scenario.activities]
+    for name, host in scenario.hosts.items():
+        given += [(f"host {name!r}", service.program, service.options) for service in host.services]
+    for where, name, options in given:
+        if unknown := sorted(options.keys() - found[name].options):
+            known = ", ".join(sorted(found[name].options)) or "none"
+            raise LabError(f"{where}: the program {name} has no option {unknown[0]!r}; it has {known}")
+
+
 def missing_packages(needed: Iterable[Program]) -> list[str]:
     """Debian packages of tools that are not installed."""
     tools = {command: package for program in needed for command, package in program.tools.items()}
@@ -79,7 +96,14 @@ def _declared(module: str) -> Program:
     if not hasattr(loaded, "main"):
         raise LabError(f"{module} has no main(), so it is no program of the lab")
     tools = dict(_command(entry) for entry in getattr(loaded, "PACKAGES", ()))
-    return Program(module, tools, bool(getattr(loaded, "RAW", False)))
+    return Program(module, tools, bool(getattr(loaded, "RAW", False)), _options(module))
+
+
+def _options(module: str) -> frozenset[str]:
+    """What a program's first lines name as code, and those of the modules that its kind builds on: its options."""
+    modules = (module, *_SHARED.get(module.split(".")[-2], ()))
+    lines = "\n".join(importlib.import_module(name).__doc__ or "" for name in modules)
+    return frozenset(re.findall(r"`(\w+)", lines))
 
 
 def _command(entry: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import pyarrow as pa
@@ -22,12 +23,13 @@ from netwarden.flows.labels import BENIGN, Families
 from netwarden.flows.schema import FAMILY, LABEL
 from netwarden.flows.table import FlowTable
 from netwarden.lab.runner import Played, Say, play
-from netwarden.lab.scenario import Scenario
+from netwarden.lab.scenario import LONGEST_S, Scenario
 from netwarden.lab.truth import GroundTruth, Labels, ground_truth, label_flows, save_truth
 
 CAPTURE, TRUTH, FLOWS, SUMMARY = "capture.pcap.zst", "truth.json.gz", "flows.parquet", "summary.json"
 ACTIVITY, TOOL = "activity", "tool"
 _CHUNK_BYTES = 1 << 20
+_PASSING = "netwarden-lab-"
 
 
 @dataclass(frozen=True)
@@ -167,13 +169,36 @@ def _appearing(folder: Path) -> Iterator[Path]:
 def _remove_abandoned(folder: Path) -> None:
     """Drafts of recorders that were killed."""
     for draft in folder.parent.glob(f".{folder.name}.*.part"):
-        pid = draft.name.split(".")[-2]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+        if _has_ended(draft.name.split(".")[-2]):
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def _has_ended(pid: str) -> bool:
+    return pid.isdigit() and not Path(f"/proc/{pid}").exists()
+
+
+@contextmanager
+def passing_folder() -> Iterator[Path]:
+    """A folder for a recording that nobody keeps; it goes with the block, or after a kill with `remove_passing`."""
+    with TemporaryDirectory(prefix=f"{_PASSING}{os.getpid()}-") as folder:
+        yield Path(folder) / "recording"
+
+
+def remove_passing() -> list[str]:
+    """Remove this user's passing folders of processes that were killed; gives their paths."""
+    gone = []
+    for folder in Path(gettempdir()).glob(f"{_PASSING}*-*"):
+        pid = folder.name.removeprefix(_PASSING).split("-")[0]
+        if _has_ended(pid) and folder.lstat().st_uid == os.geteuid():
+            shutil.rmtree(folder, ignore_errors=True)
+            gone.append(str(folder))
+    return gone
 
 
 def only(scenario: Scenario, activities: Sequence[str], length_s: float = 0.0) -> Scenario:
     """The scenario with some of its activities, begun at once where `length_s` shortens it. For trying programs."""
+    if not 0 <= length_s <= LONGEST_S:
+        raise ConfigError(f"a scenario cannot last {length_s:g} s, but at most {LONGEST_S} s")
     known = {activity.id for activity in scenario.activities}
     unknown = sorted(set(activities) - known)
     if unknown:

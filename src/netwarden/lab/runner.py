@@ -19,7 +19,7 @@ from typing import Any
 from netwarden.errors import LabError
 from netwarden.lab.network import Network, Space, network, require_host
 from netwarden.lab.processes import READY_S, Process, await_port, require_readable, start_process
-from netwarden.lab.programs import Program, programs, require_tools
+from netwarden.lab.programs import Program, programs, require_options, require_tools
 from netwarden.lab.router import Plan, Port, Way
 from netwarden.lab.scenario import Activity, Link, Scenario, Service
 
@@ -69,6 +69,7 @@ def play(scenario: Scenario, folder: Path, say: Say) -> Played:
     """
     require_host()
     found = programs(scenario)
+    require_options(scenario, found)
     require_tools(found.values())
     require_readable(FIRST_USER)
     roles, began_s = roles_of(scenario), time.monotonic()
@@ -130,8 +131,7 @@ class _Stage:
             for service in declared.services
         ]
         for service, process in services:
-            if service.port:
-                await_port(process, service.port)
+            await_port(process, service.port)
         zero_ns = time.monotonic_ns() + round(_ROUTER_READY_S * 1e9)
         self._start_router(roles, zero_ns)
         say(f"{len(services)} services listen after {time.monotonic() - began_s:.1f} s; the scenario begins")

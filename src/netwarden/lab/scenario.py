@@ -51,7 +51,7 @@ class Service(_Frozen):
     """A server program that runs on a host from start to end."""
 
     program: str = Field(pattern=_PROGRAM)
-    port: int = Field(0, ge=0, le=65_535)
+    port: int = Field(ge=1, le=65_535)
     options: dict[str, Any] = Field(default_factory=dict, alias="with")
 
 
@@ -156,7 +156,13 @@ def _faults(scenario: Scenario) -> Iterator[str]:
             yield f"host {name!r} lies in zone {host.zone!r}, for which links has no entry"
         if not host.address.is_private or host.address.is_loopback:
             yield f"host {name!r} has the address {host.address}, which is not private"
-        scenario.link_of(name)
+        try:
+            scenario.link_of(name)
+        except ValidationError as error:
+            yield f"host {name!r}, link: {_first_fault(error)}"
+        ports = [service.port for service in host.services]
+        for port in sorted({port for port in ports if ports.count(port) > 1}):
+            yield f"host {name!r} has two services at port {port}"
     seen: set[str] = set()
     for activity in scenario.activities:
         if activity.id in seen:
@@ -165,8 +171,14 @@ def _faults(scenario: Scenario) -> Iterator[str]:
         if activity.until_s > scenario.length_s:
             yield f"activity {activity.id!r} ends at {activity.until_s:g} s, the scenario at {scenario.length_s:g} s"
         named = {*activity.on} | {host for rule in activity.behalf for host in (rule.by, rule.to) if host}
+        named |= set(_targets(activity)) - set(scenario.addresses.values())
         for unknown in sorted(named - set(hosts)):
             yield f"activity {activity.id!r} names the host {unknown!r}, which the scenario does not have"
+
+
+def _targets(activity: Activity) -> tuple[str, ...]:
+    """Hosts that the option `to` names, which all programs understand alike."""
+    return tuple(str(host) for host in _many(activity.options.get("to", ())))
 
 
 # --- files and what they include ------------------------------------------------------------------------------

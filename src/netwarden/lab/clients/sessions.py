@@ -11,13 +11,13 @@ A client module has one function that plays one session, and gives it to `play`:
         play(session)
 
 Options that every client understands:
-    to        hosts that serve (a name or a list); each session picks one
-    port      their port
-    sessions  how many over the whole activity (default 1)
-    hours     weights of busy and quiet hours; the activity's time is divided into as many
-    every_s   instead of `sessions`: one after so many seconds, on the beat
-    jitter    share of `every_s` that each start strays (default 0)
-    at_most   sessions at the same time (default 24); one more is left out and counted
+    `to`        hosts that serve (a name or a list); each session picks one
+    `port`      their port
+    `sessions`  how many over the whole activity (default 1)
+    `hours`     weights of busy and quiet hours; the activity's time is divided into as many
+    `every_s`   instead of `sessions`: one after so many seconds, on the beat
+    `jitter`    share of `every_s` that each start strays (default 0)
+    `at_most`   sessions at the same time (default 24); one more is left out and counted
 """
 
 from __future__ import annotations
@@ -157,6 +157,9 @@ def _begin(one: Session, session: Callable[[Session], None], failures: tuple[typ
         one.count(sessions=1)
         try:
             session(one)
+        except SystemExit as refusal:  # a thread would end without a word
+            one.note(str(refusal))
+            one.count(failures=1)
         except failures as error:
             if one.part.remaining() > 0:  # what the end cuts off has not failed
                 one.note(f"{type(error).__name__}: {error}")
