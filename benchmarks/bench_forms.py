@@ -37,6 +37,7 @@ BUDGETS = {"b5": 0.05, "b1": 0.01}
 ATTACKS, UNKNOWN, RARE, NEW_BENIGN = 0.57, 0.3, 0.2, 0.15  # shares of what judges
 RARE_ROWS, MOST_ROWS = 40, 1500  # of a name: while fitting where it is rare; where it judges
 CLUSTERS = 40
+NO_HEAD = XgbClassifierParams(n_estimators=1, max_depth=1)
 
 Places = npt.NDArray[np.int64]
 
@@ -61,7 +62,8 @@ def main() -> None:
     forms = {name: form for name, form in _forms().items() if name in (given.forms or _forms())}
     turns = [divide(rows, kinds, at) for at in range(given.turns)]
     for name, (kind, params) in forms.items():
-        found = [judge(rows, turn, detector_kind(kind).fit(rows.where(turn.fit), params, 1, 0)) for turn in turns]
+        quick = params.model_copy(update={"family": NO_HEAD}) if kind == "hybrid" else params  # no turn asks the head
+        found = [judge(rows, turn, detector_kind(kind).fit(rows.where(turn.fit), quick, 1, 1)) for turn in turns]
         facts: dict[str, Any] = {"form": name, "turns": given.turns, "threads": len(os.sched_getaffinity(0))}
         for figure in found[0]:
             each = [one[figure] for one in found]
@@ -111,7 +113,7 @@ def judge(rows: FitRows, turn: Turn, detector: Detector) -> dict[str, float]:
 def costs(rows: FitRows, kind: str, params: Any) -> dict[str, tuple[float, str]]:
     """Processor time of a fit on all rows, and rows that one second of it scores or explains."""
     started = time.process_time()
-    detector = detector_kind(kind).fit(rows, params, 1, 0)
+    detector = detector_kind(kind).fit(rows, params, 1, 1)
     fitted = time.process_time() - started
     many, few = rows.matrix[:60_000], rows.matrix[rows.attack == 1][:400]
     detector.contributions(few[:10])  # the copy that explains is made once
