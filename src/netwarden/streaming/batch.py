@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
@@ -40,9 +41,23 @@ class StreamBatch:
     def __len__(self) -> int:
         return len(self.flows)
 
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What batches must have in common to be joined."""
+        return (self.flows.schema_id, self.flows.meter, self.source, self.sensor, tuple(self.flows.names))
+
     def part(self, start: int, length: int) -> StreamBatch:
         """Rows start … start + length, sharing memory."""
         return replace(self, flows=self.flows.slice(start, length))
+
+
+def joined(batches: Sequence[StreamBatch]) -> StreamBatch:
+    """Batches of one kind as one, as old as the oldest of them."""
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+    arrow = pa.concat_tables([batch.flows.arrow.replace_schema_metadata() for batch in batches])
+    return replace(first, flows=replace(first.flows, arrow=arrow), sent_at=min(batch.sent_at for batch in batches))
 
 
 def pack(batch: StreamBatch) -> bytes:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from netwarden.errors import InputError, SchemaError
@@ -16,7 +15,7 @@ from netwarden.flows.table import alert_id
 from netwarden.scoring.alerts import alerts_of
 from netwarden.scoring.model import Model
 from netwarden.sources.store import Message
-from netwarden.streaming.batch import ENDED_BY, FLOW_ID, HAD_INTERIM, INTERIM, StreamBatch, column_of
+from netwarden.streaming.batch import ENDED_BY, FLOW_ID, HAD_INTERIM, INTERIM, StreamBatch, column_of, joined
 
 ChooseModel = Callable[[str], Model]  # schema id → the model in charge; raises BundleError while there is none
 
@@ -70,7 +69,7 @@ def judge_all(deliveries: Sequence[Delivery], choose: ChooseModel, at: datetime)
             outcome.bad.extend(Bad(one.message, str(error)) for one in group)
             continue
         try:
-            outcome.judged.append(_judge(_joined([one.batch for one in group]), model, at))
+            outcome.judged.append(_judge(joined([one.batch for one in group]), model, at))
         except Exception:  # noqa: BLE001 - whatever is wrong with one of them, the others are to be judged
             for one in group:
                 _judge_alone(one, model, at, outcome)
@@ -80,18 +79,8 @@ def judge_all(deliveries: Sequence[Delivery], choose: ChooseModel, at: datetime)
 def _alike(deliveries: Sequence[Delivery]) -> Iterator[list[Delivery]]:
     groups: dict[Any, list[Delivery]] = {}
     for delivery in deliveries:
-        flows, batch = delivery.batch.flows, delivery.batch
-        kind = (flows.schema_id, flows.meter, batch.source, batch.sensor, tuple(flows.names))
-        groups.setdefault(kind, []).append(delivery)
+        groups.setdefault(delivery.batch.kind, []).append(delivery)
     yield from groups.values()
-
-
-def _joined(batches: list[StreamBatch]) -> StreamBatch:
-    first = batches[0]
-    if len(batches) == 1:
-        return first
-    arrow = pa.concat_tables([batch.flows.arrow.replace_schema_metadata() for batch in batches])
-    return replace(first, flows=replace(first.flows, arrow=arrow), sent_at=min(batch.sent_at for batch in batches))
 
 
 def _judge(batch: StreamBatch, model: Model, at: datetime) -> Judged:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal
 
 from netwarden import telemetry
-from netwarden.errors import QueueFullError, StoreError
+from netwarden.errors import InputError, QueueFullError, StoreError
 from netwarden.logs import get
 from netwarden.sources.store import Queue
-from netwarden.streaming.batch import Badge, StreamBatch, pack
+from netwarden.streaming.batch import Badge, StreamBatch, joined, pack, unpack
 from netwarden.streaming.health import Backoff, Health
 from netwarden.streaming.spool import Spool, Spooled
 
@@ -38,6 +39,7 @@ class Outbox:
         sensor: str,
         *,
         badge: Badge,
+        batch_rows: int = 2048,
         when_full: Literal["wait", "drop_oldest"] = "wait",
         sent: Sent = lambda _: None,
     ) -> None:
@@ -46,6 +48,7 @@ class Outbox:
         self._health = health
         self._sensor = sensor
         self._badge = badge
+        self._batch_rows = batch_rows
         self._when_full = when_full
         self._sent = sent
         self._memory: deque[tuple[bytes, int, int]] = deque()  # newer than all that is spooled
@@ -112,11 +115,12 @@ class Outbox:
     def _send_oldest(self) -> bool:
         """Send the oldest body, if there is one; False where there is none and none will come."""
         with self._changed:
-            spooled = self._spool.first()
-            if spooled is None and not self._memory:
+            spooled = self._spool.oldest(self._batch_rows)
+            if not spooled and not self._memory:
                 self._changed.wait(_POLL_S)
                 return bool(self._memory) or not self._closing.is_set()
-            body = spooled[1] if spooled else self._memory[0][0]
+            bodies = [body for _, body in spooled] or [self._memory[0][0]]
+        body, count = _joined(bodies)
         try:
             self._queue.publish(body)
         except QueueFullError:
@@ -125,23 +129,23 @@ class Outbox:
                 self._start_spooling()
         else:
             full = False
-            self._done(spooled[0] if spooled else None)
+            self._done([one for one, _ in spooled[:count]])
         self._health.report("queue")
         self._health.note(queue_full=full)
         return True
 
-    def _done(self, spooled: Spooled | None) -> None:
+    def _done(self, spooled: list[Spooled]) -> None:
         with self._changed:
-            if spooled is None:
+            flows = sum(one.flows for one in spooled)
+            for one in spooled:
+                if self._spool.holds_first(one):  # it may have been dropped meanwhile
+                    self._spool.remove_first()
+            if not spooled:
                 _, flows, mark = self._memory.popleft()
                 self._sent(mark)
-            else:
-                flows = spooled.flows
-                if self._spool.holds_first(spooled):  # it may have been dropped meanwhile
-                    self._spool.remove_first()
-                    self._show_spool()
             telemetry.STREAM_FLOWS.labels("sensor", self._badge).inc(flows)
             self._spooling = len(self._spool) > 0
+            self._show_spool()
             self._changed.notify_all()
 
     def _start_spooling(self) -> None:
@@ -173,3 +177,15 @@ class Outbox:
     def _show_spool(self) -> None:
         telemetry.SPOOL_BYTES.labels(self._sensor).set(self._spool.bytes)
         self._health.note(spooled_batches=len(self._spool), spooled_bytes=self._spool.bytes)
+
+
+def _joined(bodies: list[bytes]) -> tuple[bytes, int]:
+    """One body of the first few, and of how many: those of one kind, or the first alone where it cannot be read."""
+    batches: list[StreamBatch] = []
+    with suppress(InputError):
+        for body in bodies if len(bodies) > 1 else ():
+            batch = unpack(body)
+            if batches and batch.kind != batches[0].kind:
+                break
+            batches.append(batch)
+    return (pack(joined(batches)), len(batches)) if len(batches) > 1 else (bodies[0], 1)

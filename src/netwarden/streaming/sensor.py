@@ -69,6 +69,7 @@ class Sensor:
             self.health,
             self._name,
             badge=source.badge,
+            batch_rows=stream.batch_rows,
             when_full=stream.when_full,
             sent=source.sent,
         )

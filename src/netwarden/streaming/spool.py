@@ -56,9 +56,16 @@ class Spool:
         self.bytes += len(body)
         return True
 
-    def first(self) -> tuple[Spooled, bytes] | None:
-        """The oldest body, or None."""
-        return (self._kept[0], self._kept[0].path.read_bytes()) if self._kept else None
+    def oldest(self, most_flows: int = 1) -> list[tuple[Spooled, bytes]]:
+        """The oldest bodies: one, and those behind it up to so many flows together."""
+        taken: list[tuple[Spooled, bytes]] = []
+        flows = 0
+        for one in self._kept:
+            flows += one.flows
+            if taken and flows > most_flows:
+                break
+            taken.append((one, one.path.read_bytes()))
+        return taken
 
     def holds_first(self, one: Spooled) -> bool:
         """Whether this is still the oldest."""
