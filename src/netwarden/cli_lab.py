@@ -67,6 +67,18 @@ def compare(
 
 
 @lab.command()
+def detect(
+    recording: Annotated[Path, typer.Argument(help="Folder that `lab record` left")],
+    bundle: Annotated[str, typer.Option(help="Bundle id or folder; default: champion")] = "champion",
+) -> None:
+    """Score a recording: which of its attacks a detector sees, and which benign activities it accuses."""
+    from netwarden.lab.detected import detect as judge
+    from netwarden.settings import load_settings
+
+    print(judge(recording, load_settings(), bundle))
+
+
+@lab.command()
 def dataset(
     recordings: Annotated[list[Path], typer.Argument(help="Folders that `lab record` left, one a day")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the dataset; lab/data is what ships")],
