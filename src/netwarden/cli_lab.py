@@ -23,8 +23,10 @@ def record(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the recording; an earlier one is replaced")],
 ) -> None:
     """Play a scenario, and leave its capture, its truth and its labelled flows in a folder."""
+    from netwarden.lab.network import require_host
     from netwarden.lab.scenario import load_scenario
 
+    require_host()  # before the meter is loaded, which is compiled at first use
     print(_record(load_scenario(scenario), output))
 
 
@@ -36,8 +38,11 @@ def try_out(
     keep: Annotated[Path | None, typer.Option(help="Folder to keep the recording in")] = None,
 ) -> None:
     """Play a scenario or a part of it, and print what was recorded."""
+    from netwarden.lab.drafts import passing_folder
+    from netwarden.lab.network import require_host
+
+    require_host()  # before the meter is loaded, which is compiled at first use
     from netwarden.lab.record import only as choose
-    from netwarden.lab.record import passing_folder
     from netwarden.lab.scenario import load_scenario
 
     chosen = choose(load_scenario(scenario), [name for name in only.split(",") if name], seconds)
@@ -135,8 +140,8 @@ def audit(
 @lab.command()
 def clean() -> None:
     """Remove what killed recorders left: namespaces, processes in them, files."""
+    from netwarden.lab.drafts import remove_passing
     from netwarden.lab.network import clean as remove
-    from netwarden.lab.record import remove_passing
 
     gone = [*remove(), *remove_passing()]
     print(f"removed {len(gone)}: {', '.join(gone)}" if gone else "nothing was left")

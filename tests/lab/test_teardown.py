@@ -12,13 +12,18 @@ from pathlib import Path
 import pytest
 
 from netwarden.errors import LabError
+from netwarden.lab.drafts import passing_folder, remove_passing
 from netwarden.lab.network import clean
 from netwarden.lab.play import RUNS
-from netwarden.lab.record import passing_folder, remove_passing
 from netwarden.lab.runner import play
 from netwarden.lab.scenario import load_scenario
 
 FAMILIES = Path(__file__).parents[2] / "schema" / "families.yaml"
+REFUSALS = {  # what a user without rights is told
+    "try lab/scenarios/smoke.yaml": "the lab needs network namespaces of its own; this process lacks root",
+    "record lab/scenarios/smoke.yaml -o x": "the lab needs network namespaces of its own; this process lacks root",
+    "clean": "namespaces, and processes in them, are root's to remove; run it by sudo",
+}
 METERED_S = 200  # its kernels may have to be compiled first
 
 
@@ -148,10 +153,12 @@ def test_without_root_the_refusal_says_what_is_missing(small_scenario, tmp_path)
     assert alone.returncode == 1
     assert "`netwarden lab record SCENARIO` starts it" in alone.stderr
     if os.geteuid() == 0:
-        code = "from netwarden.lab.network import require_host; require_host()"
-        as_nobody = ["setpriv", "--reuid", "65534", "--clear-groups", sys.executable, "-c", code]
-        refused = subprocess.run(as_nobody, check=False, capture_output=True, text=True)
-        assert "the lab needs network namespaces of its own; this process lacks root" in refused.stderr
+        for command, message in REFUSALS.items():
+            netwarden = Path(sys.prefix) / "bin" / "netwarden"
+            as_nobody = ["setpriv", "--reuid", "65534", "--clear-groups", str(netwarden), "lab"]
+            refused = subprocess.run([*as_nobody, *command.split()], check=False, capture_output=True, text=True)
+            assert refused.returncode == 1
+            assert refused.stderr.startswith(f"LabError: {message}"), refused.stderr
 
 
 def test_a_program_refuses_to_run_outside_a_namespace_of_the_lab(tmp_path):

@@ -139,7 +139,9 @@ def network(run: str, spaces: Sequence[Space], name_server: str = "") -> Iterato
 
 
 def clean() -> list[str]:
-    """Remove what killed runs left; gives their names. Runs under way are left alone."""
+    """Remove what killed runs left; gives their names. Runs under way are left alone. Raises LabError without root."""
+    if os.geteuid() != 0:
+        raise LabError("namespaces, and processes in them, are root's to remove; run it by sudo")
     with _locked():
         return _remove_leftovers()
 

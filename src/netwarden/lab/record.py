@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +18,7 @@ from netwarden.errors import ConfigError
 from netwarden.flows.labels import BENIGN, Families
 from netwarden.flows.schema import FAMILY, LABEL
 from netwarden.flows.table import FlowTable
+from netwarden.lab.drafts import appearing
 from netwarden.lab.runner import Played, Say, play
 from netwarden.lab.scenario import LONGEST_S, Scenario
 from netwarden.lab.truth import GroundTruth, Labels, ground_truth, label_flows, save_truth
@@ -29,7 +26,6 @@ from netwarden.lab.truth import GroundTruth, Labels, ground_truth, label_flows, 
 CAPTURE, TRUTH, FLOWS, SUMMARY = "capture.pcap.zst", "truth.json.gz", "flows.parquet", "summary.json"
 ACTIVITY, TOOL = "activity", "tool"
 _CHUNK_BYTES = 1 << 20
-_PASSING = "netwarden-lab-"
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ def record(scenario: Scenario, folder: Path, families: Families, say: Say) -> Re
     for spelled, name in labels.items():
         if spelled != name:
             raise ConfigError(f"scenario {scenario.name}: label {spelled!r} is called {name!r} in schema/families.yaml")
-    with _appearing(folder) as draft:
+    with appearing(folder, SUMMARY) as draft:
         played = play(scenario, draft, say)
         say(f"{played.packets:,} packets recorded; metering")
         truth = ground_truth(scenario, played)
@@ -145,54 +141,6 @@ def _compress(source: Path, target: Path) -> None:
         while chunk := plain.read(_CHUNK_BYTES):
             packed.write(chunk)
     source.unlink()
-
-
-@contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """A folder that takes its name when the block ends well, in place of an earlier recording; else it is removed."""
-    folder = folder.resolve()
-    if folder.exists() and any(folder.iterdir()) and not (folder / SUMMARY).is_file():
-        raise ConfigError(f"{folder} holds something other than a recording; choose another folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(folder)
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    draft.mkdir()
-    try:
-        yield draft
-        if folder.exists():
-            shutil.rmtree(folder)
-        draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Drafts of recorders that were killed."""
-    for draft in folder.parent.glob(f".{folder.name}.*.part"):
-        if _has_ended(draft.name.split(".")[-2]):
-            shutil.rmtree(draft, ignore_errors=True)
-
-
-def _has_ended(pid: str) -> bool:
-    return pid.isdigit() and not Path(f"/proc/{pid}").exists()
-
-
-@contextmanager
-def passing_folder() -> Iterator[Path]:
-    """A folder for a recording that nobody keeps; it goes with the block, or after a kill with `remove_passing`."""
-    with TemporaryDirectory(prefix=f"{_PASSING}{os.getpid()}-") as folder:
-        yield Path(folder) / "recording"
-
-
-def remove_passing() -> list[str]:
-    """Remove this user's passing folders of processes that were killed; gives their paths."""
-    gone = []
-    for folder in Path(gettempdir()).glob(f"{_PASSING}*-*"):
-        pid = folder.name.removeprefix(_PASSING).split("-")[0]
-        if _has_ended(pid) and folder.lstat().st_uid == os.geteuid():
-            shutil.rmtree(folder, ignore_errors=True)
-            gone.append(str(folder))
-    return gone
 
 
 def only(scenario: Scenario, activities: Sequence[str], length_s: float = 0.0) -> Scenario:
