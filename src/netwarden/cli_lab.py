@@ -151,15 +151,22 @@ def clean() -> None:
 def packages(
     scenario: Annotated[Path | None, typer.Argument(help="Only what this scenario needs")] = None,
     missing: Annotated[bool, typer.Option("--missing", help="Only what is not installed")] = False,
+    versions: Annotated[bool, typer.Option("--versions", help="With the versions that are installed here")] = False,
+    page: Annotated[Path | None, typer.Option(help="Data card to write those versions into")] = None,
 ) -> None:
     """Debian packages that the lab's programs need, one a line."""
-    from netwarden.lab.programs import all_programs, missing_packages, programs
+    from netwarden.lab.programs import all_programs, installed_versions, missing_packages, programs
     from netwarden.lab.scenario import load_scenario
 
     needed = (programs(load_scenario(scenario)) if scenario else all_programs()).values()
     named = {package for program in needed for package in program.tools.values()}
-    for package in missing_packages(needed) if missing else sorted(named):
-        print(package)
+    installed = installed_versions(named) if versions or page else {}
+    if page:
+        from netwarden.lab.audit_page import write_versions
+
+        write_versions(page, installed)
+    for package in missing_packages(needed) if missing else installed if versions else sorted(named):
+        print(package, installed.get(package, "")) if versions else print(package)
 
 
 def _say(text: str) -> None:

@@ -1,18 +1,23 @@
 """The data card and the shipped files say the same."""
 
 import gzip
+import platform
+import re
 
 import pytest
 
 from netwarden.lab.audit_features import load_reasons
-from netwarden.lab.audit_page import COUNTS, counts_table, rewritten
+from netwarden.lab.audit_page import COUNTS, counts_table, rewritten, write_versions
 from netwarden.lab.dataset import LARGEST_FILE_BYTES, LARGEST_TOTAL_BYTES, compact_csv
 from netwarden.lab.days import load_days
+from netwarden.lab.programs import installed_versions, programs
+from netwarden.lab.scenario import load_scenario
 from netwarden.settings import Settings
 from netwarden.sources.manifest import read_manifest
 from tests.fixtures.data import ROOT
 
 DATA = ROOT / "lab" / "data"
+PROVIDED = {"postgresql-client"}  # by the package postgresql, whatever its version
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +63,19 @@ def test_more_than_nine_in_ten_flows_of_every_day_are_benign_and_day_5_has_attac
 
 def test_reasons_are_read():
     assert load_reasons(ROOT / "lab" / "reasons.yaml")
+
+
+def test_the_table_of_tools_is_written_between_its_marks(tmp_path):
+    page = tmp_path / "card.md"
+    page.write_text((ROOT / "docs" / "lab-dataset.md").read_text(encoding="utf-8"), encoding="utf-8")
+    write_versions(page, installed_versions(["iproute2", "no-such-package"]))
+    told = page.read_text(encoding="utf-8").partition("<!-- begin tools")[2].partition("<!-- end tools")[0]
+    assert re.search(r"\| Linux \| \d+\.\d+", told) and "no-such-package" not in told
+    assert f"| Python | {platform.python_version()} |" in told
+
+
+def test_the_card_has_a_version_of_every_package_that_the_scenarios_need():
+    page = (ROOT / "docs" / "lab-dataset.md").read_text(encoding="utf-8")
+    scenarios = [load_scenario(path) for path in (ROOT / "lab" / "scenarios").glob("day-*.yaml")]
+    needed = {package for one in scenarios for program in programs(one).values() for package in program.tools.values()}
+    assert [package for package in sorted(needed - PROVIDED) if f"| {package} | " not in page] == []

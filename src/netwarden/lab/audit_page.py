@@ -14,8 +14,9 @@ from netwarden.lab.audit import GROUPS, Audit
 from netwarden.lab.audit_models import BUDGET, MODELS
 from netwarden.lab.days import Days
 
-BEGIN, END = "<!-- begin {name}: written by `netwarden lab audit` -->", "<!-- end {name} -->"
-COUNTS, FIGURES = "counts", "audit"
+BEGIN, END = "<!-- begin {name}: written by `netwarden lab {command}` -->", "<!-- end {name} -->"
+COUNTS, FIGURES, TOOLS = "counts", "audit", "tools"
+_WRITTEN_BY = {COUNTS: "audit", FIGURES: "audit", TOOLS: "packages"}
 
 
 def counts_table(days: Days) -> str:
@@ -47,7 +48,7 @@ def audit_tables(audit: Audit) -> str:
 
 def rewritten(page: str, name: str, text: str) -> str:
     """The page with what stands between the marks of a name replaced. Raises InputError where they are missing."""
-    begin, end = (mark.format(name=name) for mark in (BEGIN, END))
+    begin, end = BEGIN.format(name=name, command=_WRITTEN_BY[name]), END.format(name=name)
     before, found_begin, rest = page.partition(begin)
     _, found_end, after = rest.partition(end)
     if not found_begin or not found_end:
@@ -60,6 +61,12 @@ def write_page(path: Path, days: Days, audit: Audit) -> None:
     page = path.read_text(encoding="utf-8")
     page = rewritten(page, COUNTS, counts_table(days))
     path.write_text(rewritten(page, FIGURES, audit_tables(audit)), encoding="utf-8")
+
+
+def write_versions(path: Path, versions: dict[str, str]) -> None:
+    """Bring the data card's table of tools up to date."""
+    table = _table(["package", "version"], [list(row) for row in versions.items()])
+    path.write_text(rewritten(path.read_text(encoding="utf-8"), TOOLS, table), encoding="utf-8")
 
 
 def _models(audit: Audit) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import platform
 import re
 import shutil
+import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -78,6 +80,14 @@ def missing_packages(needed: Iterable[Program]) -> list[str]:
     """Debian packages of tools that are not installed."""
     tools = {command: package for program in needed for command, package in program.tools.items()}
     return sorted({package for command, package in tools.items() if not shutil.which(command, path=SYSTEM_FOLDERS)})
+
+
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Version of every one of these packages that dpkg knows to be installed, and of the system beneath them."""
+    shown = ["dpkg-query", "--show", "--showformat", "${Package} ${Version}\n", *sorted(packages)]
+    told = subprocess.run(shown, check=False, capture_output=True, text=True).stdout
+    versions = dict(line.split() for line in told.splitlines() if len(line.split()) == 2)
+    return {"Linux": platform.release().split("-")[0], "Python": platform.python_version(), **versions}
 
 
 def _find(name: str, parts: tuple[str, ...]) -> Program:
