@@ -153,10 +153,10 @@ def test_without_root_the_refusal_says_what_is_missing(small_scenario, tmp_path)
     assert alone.returncode == 1
     assert "`netwarden lab record SCENARIO` starts it" in alone.stderr
     if os.geteuid() == 0:
-        for command, message in REFUSALS.items():
+        for words, message in REFUSALS.items():
             netwarden = Path(sys.prefix) / "bin" / "netwarden"
             as_nobody = ["setpriv", "--reuid", "65534", "--clear-groups", str(netwarden), "lab"]
-            refused = subprocess.run([*as_nobody, *command.split()], check=False, capture_output=True, text=True)
+            refused = subprocess.run([*as_nobody, *words.split()], check=False, capture_output=True, text=True)
             assert refused.returncode == 1
             assert refused.stderr.startswith(f"LabError: {message}"), refused.stderr
 
