@@ -21,12 +21,14 @@ dead_letters = typer.Typer(no_args_is_help=True, help="What workers could not pr
 _Files = Annotated[list[str] | None, typer.Argument(help="Captures, merged by time")]
 _Interface = Annotated[str, typer.Option(help="Meter this interface")]
 _Replay = Annotated[str, typer.Option(help="Replay the test rows of this dataset of the store")]
-_Rate = Annotated[float | None, typer.Option(help="Replay: flows a second; 0: as fast as they are taken")]
+_Rate = Annotated[float | None, typer.Option(min=0, help="Replay: flows a second; 0: as fast as they are taken")]
 _Loop = Annotated[bool | None, typer.Option("--loop/--once", help="Replay: begin again at the end")]
 _Shuffled = Annotated[bool | None, typer.Option("--shuffled/--sequential", help="Replay: order of the rows")]
 _Mode = Annotated[str, typer.Option(help="Flow semantics: corrected, or cicflowmeter")]
-_Interim = Annotated[float | None, typer.Option(help="Interface: report open flows this many seconds apart; 0: never")]
-_Port = Annotated[int | None, typer.Option(help="Port of /health and /metrics; 0: any free one")]
+_Interim = Annotated[
+    float | None, typer.Option(min=0, help="Interface: report open flows so many seconds apart; 0: never")
+]
+_Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port of /health and /metrics; 0: any free one")]
 
 
 def sensor(
@@ -142,12 +144,15 @@ def _source(settings: Settings, files: list[str], interface: str, replay: str, m
     from netwarden.capture.compiled import ready
     from netwarden.capture.meter import MeterSettings, cicflowmeter_settings
 
+    if mode not in ("corrected", "cicflowmeter"):
+        raise ConfigError(f"flow semantics {mode!r} are not known; there are: corrected, cicflowmeter")
     ready(typer.echo)
-    if files:
-        meter = cicflowmeter_settings() if mode == "cicflowmeter" else MeterSettings(mode=mode)  # type: ignore[arg-type]  # it refuses others by name
-        return sensors.capture_source(settings, files, meter)
-    meter = cicflowmeter_settings() if mode == "cicflowmeter" else MeterSettings(mode=mode, interim_s=stream.interim_s)  # type: ignore[arg-type]  # as above
-    return sensors.live_source(settings, interface, meter)
+    # Reports of open flows are for those who watch, and the original has none.
+    corrected = MeterSettings(interim_s=stream.interim_s if interface else 0.0)
+    meter = cicflowmeter_settings() if mode == "cicflowmeter" else corrected
+    return (
+        sensors.live_source(settings, interface, meter) if interface else sensors.capture_source(settings, files, meter)
+    )
 
 
 def _champions(settings: Settings) -> ChooseModel:

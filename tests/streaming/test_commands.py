@@ -45,6 +45,7 @@ def test_up_replays_a_dataset_and_ends_when_all_is_stored(run, deployment):
     [
         (("up",), "give one source of flows: captures, --interface or --replay"),
         (("up", "a.pcap", "--replay", "made_up"), "give one source of flows"),
+        (("up", "a.pcap", "--mode", "corect"), "flow semantics 'corect' are not known; there are: corrected, cicflow"),
         (("worker",), "a worker of its own needs REDIS_URL"),
         (("sensor", "--replay", "made_up"), "a sensor of its own needs REDIS_URL"),
         (("dead-letters", "list"), "dead letters outlive their process in Redis only; set REDIS_URL"),
