@@ -1,7 +1,7 @@
 """Scenarios: what they may say, what they include, and how a fault is told."""
 
+import re
 import textwrap
-from pathlib import Path
 
 import pytest
 
@@ -10,6 +10,7 @@ from netwarden.lab.programs import programs, require_options
 from netwarden.lab.record import only
 from netwarden.lab.runner import roles_of
 from netwarden.lab.scenario import load_scenario
+from tests.fixtures.data import ROOT
 
 BASE = """\
 name: base
@@ -129,8 +130,20 @@ def test_an_option_that_a_program_does_not_have_is_refused_before_anything_start
 
 
 def test_every_option_of_the_shipped_scenarios_is_explained_by_its_program():
-    shipped = sorted((Path(__file__).parents[2] / "lab" / "scenarios").glob("*.yaml"))
+    shipped = sorted((ROOT / "lab" / "scenarios").glob("*.yaml"))
     assert len(shipped) == 6
     for path in shipped:
         loaded = load_scenario(path)
         require_options(loaded, programs(loaded))
+
+
+def test_the_scenarios_of_the_guide_can_be_played(scenario, tmp_path):
+    (tmp_path / "benign").symlink_to(ROOT / "lab" / "scenarios" / "benign")
+    guide = (ROOT / "docs" / "lab.md").read_text(encoding="utf-8")
+    texts = re.findall(r"```yaml\n(.*?)```", guide, re.S)
+    assert len(texts) == 2
+    for text in texts:
+        loaded = scenario(text=text)
+        require_options(loaded, programs(loaded))
+    asked = re.search(r"lab try (lab/scenarios/day-1\.yaml) --only (\S+)", guide)
+    assert asked and only(load_scenario(ROOT / asked[1]), asked[2].split(","), 20).length_s == 20
