@@ -11,7 +11,8 @@ from netwarden.flows.alert import Alert
 from netwarden.settings import Settings
 from netwarden.sources.connect import open_alert_store
 from netwarden.sources.filters import OneOf, Range
-from netwarden.sources.store import AlertStore
+from netwarden.sources.store import AlertStore, TriageAct
+from netwarden.triage.decisions import decide, take_back
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -171,6 +172,82 @@ def test_a_filter_finds_and_counts_the_alerts_that_meet_all_of_it(store, where, 
     )
     assert store.count(where) == expected
     assert len(store.find(where).alerts) == expected
+
+
+def test_a_count_stops_where_it_is_told_to(store):
+    store.add([alert(number, family="dos" if number % 2 else "probe") for number in range(9)])
+    assert [store.count(at_most=most) for most in (0, 5, 9, 100)] == [0, 5, 9, 9]
+    assert store.count({"family": "dos"}, at_most=3) == 3
+
+
+def judged(store: AlertStore, where: Any, state: Any, minute: int, **facts: Any) -> TriageAct:
+    return decide(store, where, state, who="ada", at=NOON + timedelta(minutes=minute), chosen="some", **facts)
+
+
+def states(store: AlertStore) -> str:
+    """First letters of the states, by alert."""
+    return "".join(found.state[0] for found in reversed(store.find().alerts))
+
+
+def test_a_decision_changes_all_that_match_and_says_how_many(store):
+    store.add([alert(number, family="dos" if number < 3 else "probe") for number in range(5)])
+    act = judged(store, {"family": "dos"}, "false_positive", 0, note="load test")
+    assert (act.changed, states(store)) == (3, "fffnn")
+    assert judged(store, {"family": "dos"}, "false_positive", 1).changed == 0
+    assert judged(store, {"score": Range(at_least=0.1)}, "true_positive", 2).changed == 5
+    assert [(each.state, each.changed) for each in store.acts()] == [
+        ("true_positive", 5),
+        ("false_positive", 0),
+        ("false_positive", 3),
+    ]
+    assert store.acts()[2] == act
+    assert (act.who, act.at, act.note, act.chosen) == ("ada", NOON, "load test", "some")
+
+
+def test_a_decision_is_undone_except_where_somebody_changed_it_since(store):
+    store.add([alert(number) for number in range(4)])
+    judged(store, {"alert_id": "alert-0003"}, "duplicate", 0)
+    act = judged(store, None, "false_positive", 1)
+    judged(store, {"alert_id": "alert-0000"}, "true_positive", 2)
+    undone = take_back(store, act.act_id, who="bob", at=NOON + timedelta(minutes=3))
+    assert (undone.changed, undone.undoes, states(store)) == (3, act.act_id, "tnnd")
+    again = take_back(store, act.act_id, who="bob", at=NOON + timedelta(minutes=4))
+    assert (again.changed, states(store)) == (0, "tnnd")
+    redone = take_back(store, undone.act_id, who="bob", at=NOON + timedelta(minutes=5))
+    assert (redone.changed, states(store)) == (3, "tfff")
+
+
+def test_the_trail_of_an_alert_says_who_did_what_when(store):
+    store.add([alert(1), alert(2)])
+    first = judged(store, {"alert_id": "alert-0001"}, "benign_positive", 0)
+    second = take_back(store, first.act_id, who="bob", at=NOON + timedelta(minutes=3))
+    changes = store.changes("alert-0001")
+    assert [(each.act, each.before, each.after) for each in changes] == [
+        (second, "benign_positive", "new"),
+        (first, "new", "benign_positive"),
+    ]
+    assert store.changes("alert-0002") == []
+    assert [each.act_id for each in store.acts(limit=1)] == [second.act_id]
+
+
+def test_a_large_decision_is_whole_and_undone_whole(store):
+    store.add([alert(number) for number in range(2300)])
+    act = judged(store, None, "false_positive", 0)
+    assert (act.changed, store.count({"state": "false_positive"})) == (2300, 2300)
+    assert take_back(store, act.act_id, who="ada", at=NOON + timedelta(minutes=1)).changed == 2300
+    assert store.count({"state": "new"}) == 2300
+
+
+def test_a_final_record_keeps_the_triage_of_the_early_one(store):
+    store.add([alert(1, interim=True)])
+    judged(store, None, "true_positive", 0)
+    store.add([alert(1)])
+    assert store.get("alert-0001").state == "true_positive"
+
+
+def test_an_act_that_is_not_there_cannot_be_undone(store):
+    with pytest.raises(NotFoundError, match="no act of triage 'nothing'"):
+        take_back(store, "nothing", who="ada", at=NOON)
 
 
 def test_a_field_that_alerts_do_not_have_is_named_with_those_they_have(store):

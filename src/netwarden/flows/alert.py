@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Verdict = Literal["benign", "known_attack", "novel"]
 VERDICTS: tuple[Verdict, ...] = ("benign", "known_attack", "novel")
 TriageState = Literal["new", "true_positive", "false_positive", "benign_positive", "duplicate"]
+TRIAGE_STATES: tuple[TriageState, ...] = ("new", "true_positive", "false_positive", "benign_positive", "duplicate")
 
 
 class Alert(BaseModel):

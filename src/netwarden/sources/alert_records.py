@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from netwarden.errors import InputError, NotFoundError
 from netwarden.flows.alert import Alert
 from netwarden.sources.filters import FIELDS, plain
-from netwarden.sources.store import AlertPage
+from netwarden.sources.store import AlertPage, TriageAct
 
+ACT_FIELDS = tuple(field.name for field in fields(TriageAct))
 _TIMES = ("raised_at", "started_at", "withdrawn_at")
 # What the alert of a final record changes in an early one: all but its id, when it was raised, and triage.
 CONFIRMED = (*(name for name in FIELDS if name not in ("alert_id", "raised_at", "state")), "features")
@@ -29,11 +31,11 @@ def to_record(alert: Alert) -> dict[str, Any]:
 
 def from_record(record: Mapping[str, Any]) -> Alert:
     """The alert of a record."""
-    fields = {name: record[name] for name in FIELDS}
+    known = {name: record[name] for name in FIELDS}
     for name in _TIMES:
-        if fields[name] is not None:
-            fields[name] = _EPOCH + timedelta(microseconds=fields[name])
-    return Alert(**fields, features=json.loads(record["features"]))
+        if known[name] is not None:
+            known[name] = _EPOCH + timedelta(microseconds=known[name])
+    return Alert(**known, features=json.loads(record["features"]))
 
 
 def page(records: list[Mapping[str, Any]], limit: int) -> AlertPage:
@@ -50,6 +52,21 @@ def read_cursor(cursor: str) -> tuple[int, str]:
     if match is None:
         raise InputError(f"page cursor {cursor!r} is not one that a page of alerts gave; start from the first page")
     return int(match[1]), match[2]
+
+
+def act_record(act: TriageAct) -> dict[str, Any]:
+    """Field → plain value, the time in microseconds."""
+    return {name: plain(getattr(act, name)) for name in ACT_FIELDS}
+
+
+def act_of(record: Mapping[str, Any]) -> TriageAct:
+    """The act of a record."""
+    known = {name: record[name] for name in ACT_FIELDS}
+    return TriageAct(**{**known, "at": _EPOCH + timedelta(microseconds=known["at"])})
+
+
+def no_such_act(act_id: str | None) -> NotFoundError:
+    return NotFoundError(f"no act of triage {act_id!r}; was its id cut short?")
 
 
 def no_such_alert(alert_id: str) -> NotFoundError:

@@ -20,20 +20,27 @@ from netwarden.sources.alert_records import (
     read_cursor,
     to_record,
 )
+from netwarden.sources.embedded_trail import TRIAGE_TABLES, EmbeddedTrail
 from netwarden.sources.filters import FIELDS, Condition, Where, conditions, plain
 from netwarden.sources.sqlite import Database
-from netwarden.sources.store import AlertPage
+from netwarden.sources.store import AlertPage, TriageAct, TriageChange
 
 _COLUMNS = (*FIELDS, "features")
-_FOUND_BY = ("state", "family", "source", "target", "bundle_id")  # beside the time, which orders every answer
-_LAYOUT = 2  # layout 1 had a table `alerts` that nothing was ever written to
+_FOUND_BY = ("source", "target", "bundle_id")  # few alerts each: read from the alerts themselves
+# Everything else is decided in one index by time, some hundred bytes an alert, before any alert is read.
+_LISTED = (
+    "raised_at, alert_id, state, verdict, family, score, source, target, target_port, protocol, sensor, withdrawn_at"
+)
+_LAYOUT = 3  # 1 had a table `alerts` that nothing was ever written to, 2 other indexes and no triage
 _TABLES = "; ".join(
     [
         f"CREATE TABLE IF NOT EXISTS raised ({', '.join(_COLUMNS)}, PRIMARY KEY (alert_id)) WITHOUT ROWID",
-        "CREATE INDEX IF NOT EXISTS raised_by_time ON raised (raised_at, alert_id)",
+        *(f"DROP INDEX IF EXISTS raised_by_{name}" for name in ("time", "state", "family")),
+        f"CREATE INDEX IF NOT EXISTS raised_listed ON raised ({_LISTED})",
         *(f"CREATE INDEX IF NOT EXISTS raised_by_{name} ON raised ({name}, raised_at, alert_id)" for name in _FOUND_BY),
         "CREATE TABLE IF NOT EXISTS withdrawn (alert_id PRIMARY KEY, at) WITHOUT ROWID",
         "CREATE INDEX IF NOT EXISTS withdrawn_by_time ON withdrawn (at)",
+        *TRIAGE_TABLES,
     ]
 )
 _ADD = (
@@ -51,6 +58,7 @@ class EmbeddedAlertStore:
 
     def __init__(self, path: Path) -> None:
         self._database = Database(path, _TABLES, _LAYOUT)
+        self._trail = EmbeddedTrail(self._database)
 
     def add(self, alerts: Sequence[Alert]) -> int:
         """Store those not there yet; returns how many were new. Final records take the place of early ones."""
@@ -87,23 +95,58 @@ class EmbeddedAlertStore:
 
     def find(self, where: Where | None = None, limit: int = 100, cursor: str | None = None) -> AlertPage:
         """Alerts, newest first, that meet every condition of `where`."""
-        clause, values = _clause(conditions(where))
+        wanted = conditions(where)
+        clause, values = _clause(wanted)
         if cursor is not None:
             clause += " AND (raised_at, alert_id) < (?, ?)"
             values += read_cursor(cursor)
-        query = f"SELECT * FROM raised WHERE {clause} ORDER BY raised_at DESC, alert_id DESC LIMIT ?"
+        # The ids first, from an index alone, so that alerts which do not meet `where` are never read.
+        ids = f"SELECT alert_id FROM {_table(wanted)} WHERE {clause} ORDER BY raised_at DESC, alert_id DESC LIMIT ?"
+        query = f"SELECT * FROM raised WHERE alert_id IN ({ids}) ORDER BY raised_at DESC, alert_id DESC"
         with self._database.read() as connection:
             return page(_records(connection, query, [*values, limit + 1]), limit)
 
-    def count(self, where: Where | None = None) -> int:
-        """Alerts that meet every condition of `where`."""
-        clause, values = _clause(conditions(where))
+    def count(self, where: Where | None = None, at_most: int | None = None) -> int:
+        """Alerts that meet every condition of `where`; counting stops at `at_most`."""
+        wanted = conditions(where)
+        clause, values = _clause(wanted)
+        found = f"SELECT 1 FROM {_table(wanted)} WHERE {clause} LIMIT ?"
         with self._database.read() as connection:
-            row = connection.execute(f"SELECT COUNT(*) FROM raised WHERE {clause}", values).fetchone()
+            row = connection.execute(
+                f"SELECT COUNT(*) FROM ({found})", [*values, -1 if at_most is None else at_most]
+            ).fetchone()
         return int(row[0])
+
+    def triage(self, act: TriageAct, where: Where | None) -> TriageAct:
+        """Put all that meet every condition of `where` into the act's state."""
+        wanted = conditions(where)
+        clause, values = _clause(wanted)
+        with self._database.read() as connection:
+            found = connection.execute(
+                f"SELECT alert_id FROM {_table(wanted)} WHERE ({clause}) AND state != ?", [*values, act.state]
+            ).fetchall()
+        return self._trail.decide(act, [row[0] for row in found])
+
+    def undo(self, act: TriageAct) -> TriageAct:
+        """Take back what the act `act.undoes` did, except to alerts that others changed since."""
+        return self._trail.undo(act)
+
+    def acts(self, limit: int = 100) -> list[TriageAct]:
+        """The audit trail, newest first."""
+        return self._trail.acts(limit)
+
+    def changes(self, alert_id: str) -> list[TriageChange]:
+        """What was done to one alert, newest first."""
+        return self._trail.changes(alert_id)
 
     def close(self) -> None:
         self._database.close()
+
+
+def _table(wanted: list[Condition]) -> str:
+    """The table, to be read by the index that leaves least to look at."""
+    narrow = [one.field for one in wanted if one.operator == "equal" and one.field in _FOUND_BY]
+    return f"raised INDEXED BY raised_{f'by_{narrow[0]}' if narrow else 'listed'}"
 
 
 def _clause(wanted: list[Condition]) -> tuple[str, list[Any]]:

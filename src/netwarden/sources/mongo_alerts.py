@@ -18,9 +18,19 @@ from netwarden.sources.alert_records import (
 )
 from netwarden.sources.filters import Where, conditions, plain
 from netwarden.sources.mongo import Document, Mongo
-from netwarden.sources.store import AlertPage
+from netwarden.sources.mongo_trail import MongoTrail
+from netwarden.sources.store import AlertPage, TriageAct, TriageChange
 
-_FOUND_BY = ("state", "family", "source", "target", "bundle_id")  # beside the time, which orders every answer
+_FOUND_BY = (
+    "state",
+    "family",
+    "verdict",
+    "source",
+    "target",
+    "target_port",
+    "sensor",
+    "bundle_id",
+)  # beside the time, which orders every answer
 _OPERATORS = {"equal": "$eq", "at_least": "$gte", "below": "$lt"}
 
 
@@ -29,6 +39,7 @@ class MongoAlertStore:
 
     def __init__(self, mongo: Mongo) -> None:
         self._mongo = mongo
+        self._trail = MongoTrail(mongo)
         self._indexed = False
 
     def add(self, alerts: Sequence[Alert]) -> int:
@@ -82,10 +93,31 @@ class MongoAlertStore:
             found = self._alerts.find(query).sort([("raised_at", -1), ("alert_id", -1)]).limit(limit + 1)
             return page(list(found), limit)
 
-    def count(self, where: Where | None = None) -> int:
-        """Alerts that meet every condition of `where`."""
+    def count(self, where: Where | None = None, at_most: int | None = None) -> int:
+        """Alerts that meet every condition of `where`; counting stops at `at_most`."""
+        if at_most == 0:
+            return 0  # to the server, a limit of 0 is none
         with self._mongo.explained():
-            return int(self._alerts.count_documents(_query(where)))
+            return int(self._alerts.count_documents(_query(where), **({"limit": at_most} if at_most else {})))
+
+    def triage(self, act: TriageAct, where: Where | None) -> TriageAct:
+        """Put all that meet every condition of `where` into the act's state."""
+        query = {"$and": [_query(where), {"state": {"$ne": act.state}}]}
+        with self._mongo.explained():
+            found = [one["_id"] for one in self._alerts.find(query, {"_id": 1})]
+        return self._trail.decide(act, found)
+
+    def undo(self, act: TriageAct) -> TriageAct:
+        """Take back what the act `act.undoes` did, except to alerts that others changed since."""
+        return self._trail.undo(act)
+
+    def acts(self, limit: int = 100) -> list[TriageAct]:
+        """The audit trail, newest first."""
+        return self._trail.acts(limit)
+
+    def changes(self, alert_id: str) -> list[TriageChange]:
+        """What was done to one alert, newest first."""
+        return self._trail.changes(alert_id)
 
     def close(self) -> None:
         self._mongo.close()
@@ -105,6 +137,7 @@ class MongoAlertStore:
             self._alerts.create_index([("raised_at", -1), ("alert_id", -1)])
             for name in _FOUND_BY:
                 self._alerts.create_index([(name, 1), ("raised_at", -1), ("alert_id", -1)])
+            self._trail.index()
             self._withdrawn.create_index("at", expireAfterSeconds=LATE_RECORDS_S)
         self._indexed = True
 

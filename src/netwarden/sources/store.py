@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from netwarden.flows.alert import Alert
+from netwarden.flows.alert import Alert, TriageState
 
 # --- flows --------------------------------------------------------------------------------------------------
 
@@ -95,6 +95,33 @@ class AlertPage:
     cursor: str | None
 
 
+@dataclass(frozen=True)
+class TriageAct:
+    """One line of the audit trail: who put which alerts into which state. Lines are only ever appended.
+
+    Ids of later acts are larger. `chosen` says in words which alerts were meant, `changed` how many were put into
+    another state. An act that undoes another names it in `undoes`; it has no state of its own.
+    """
+
+    act_id: str
+    at: datetime
+    who: str
+    state: TriageState | None
+    note: str = ""
+    chosen: str = ""
+    undoes: str | None = None
+    changed: int = 0
+
+
+@dataclass(frozen=True)
+class TriageChange:
+    """What an act did to one alert."""
+
+    act: TriageAct
+    before: TriageState
+    after: TriageState
+
+
 class AlertStore(Protocol):
     """Alerts by id, one per flow. Adding the same alert twice keeps the first, whatever bundle or redelivery made it.
 
@@ -125,7 +152,32 @@ class AlertStore(Protocol):
         """Alerts, newest first, that meet every condition of `where`: field → value, Range or OneOf of filters.py."""
         ...
 
-    def count(self, where: Mapping[str, Any] | None = None) -> int: ...
+    def count(self, where: Mapping[str, Any] | None = None, at_most: int | None = None) -> int:
+        """Alerts that meet every condition of `where`; counting stops at `at_most`."""
+        ...
+
+    def triage(self, act: TriageAct, where: Mapping[str, Any] | None) -> TriageAct:
+        """Put all that meet every condition of `where` into the act's state; returns the act with what it changed.
+
+        Alerts are changed in pieces, each together with its part of the trail: after a kill, the act stands there with
+        as many changes as were made.
+        """
+        ...
+
+    def undo(self, act: TriageAct) -> TriageAct:
+        """Take back what the act `act.undoes` did, except to alerts that others changed since.
+
+        Raises NotFoundError where there is no such act.
+        """
+        ...
+
+    def acts(self, limit: int = 100) -> list[TriageAct]:
+        """The audit trail, newest first."""
+        ...
+
+    def changes(self, alert_id: str) -> list[TriageChange]:
+        """What was done to one alert, newest first."""
+        ...
 
     def close(self) -> None: ...
 
