@@ -8,6 +8,7 @@ import pytest
 
 from netwarden.errors import BundleError, InputError
 from netwarden.portal.champions import Champions
+from netwarden.settings import load_settings
 from netwarden.sources.connect import open_backup, open_registry
 from tests.fixtures.bundles import made_up_flows, train_bundle
 from tests.portal.conftest import listening, make_champion, portal_settings
@@ -89,3 +90,18 @@ def test_of_several_detectors_one_must_be_named(tmp_path, bundle, nsl_schema):
 def test_without_any_bundle_the_error_says_what_to_do(tmp_path):
     with pytest.raises(BundleError, match="nothing has been trained or restored yet"):
         Champions(portal_settings(tmp_path)).choose()
+
+
+def test_a_champion_that_another_machine_trained_comes_from_the_bucket_by_itself(tmp_path, bundle, s3_bucket):
+    there, here = (load_settings({**s3_bucket.environment, "NETWARDEN_HOME": str(tmp_path / name)}) for name in "ab")
+    make_champion(there, bundle)
+    open_backup(there).put_folder(f"bundles/{bundle.bundle_id}", bundle.folder)
+    shutil.copytree(there.home, here.home, ignore=shutil.ignore_patterns("bundles"))  # one registry for both
+    assert Champions(here).choose("nsl_kdd").bundle.bundle_id == bundle.bundle_id
+
+
+def test_a_champion_that_no_bucket_keeps_is_a_fault_that_says_so(tmp_path, bundle, s3_bucket):
+    settings = load_settings({**s3_bucket.environment, "NETWARDEN_HOME": str(tmp_path)})
+    make_champion(settings, bundle)
+    shutil.rmtree(settings.bundles_dir)
+    assert "has no bundle" in Champions(settings).serving().faults["nsl_kdd"]

@@ -218,6 +218,8 @@ def _load_champion(settings: Settings, schema: FlowSchema | str | None) -> Model
 
 def _load_entry(entry: BundleEntry, settings: Settings, schema: FlowSchema | str | None) -> Model:
     folder = settings.bundles_dir / entry.location
+    if settings.s3_bucket and not folder.exists():
+        restore_bundle(settings, entry.bundle_id)  # trained on another machine
     if not folder.exists():
         raise BundleError(
             f"bundle {entry.bundle_id} is registered but {folder} is not there; "
