@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,18 +38,20 @@ class Detected:
     activities: tuple[Seen, ...]
 
     def __str__(self) -> str:
-        width = max(len(f"{seen.label} {seen.activity} ({seen.tool})") for seen in self.activities)
+        attacks = [seen for seen in self.activities if seen.label != BENIGN]
+        benign = [seen for seen in self.activities if seen.label == BENIGN]
+        accused = [seen for seen in benign if seen.alerts]
+        rows = [(f"{seen.label} {seen.activity} ({seen.tool})", [seen]) for seen in (*attacks, *accused)]
+        quiet = [seen for seen in benign if not seen.alerts]
+        rows += [(f"benign, {len(quiet)} others", quiet), ("all attacks", attacks), ("all benign", benign)]
+        width = max(len(name) for name, _ in rows)
         lines = [f"bundle {self.bundle_id}, threshold {self.threshold:.3f}", f"{'':<{width}}   flows  alerts"]
-        for seen in self.activities:
-            name = f"{seen.label} {seen.activity} ({seen.tool})"
-            lines.append(f"{name:<{width}} {seen.flows:>7,} {seen.alerts:>7,} {seen.alerts / seen.flows:>7.1%}")
-        for what, chosen in (("attacks", self._chosen(True)), ("benign", self._chosen(False))):
-            flows, alerts = sum(seen.flows for seen in chosen), sum(seen.alerts for seen in chosen)
-            lines.append(f"{what:<{width}} {flows:>7,} {alerts:>7,} {alerts / max(flows, 1):>7.1%}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *(_line(f"{name:<{width}}", chosen) for name, chosen in rows)])
 
-    def _chosen(self, attacks: bool) -> list[Seen]:
-        return [seen for seen in self.activities if (seen.label != BENIGN) == attacks]
+
+def _line(name: str, chosen: Sequence[Seen]) -> str:
+    flows, alerts = sum(seen.flows for seen in chosen), sum(seen.alerts for seen in chosen)
+    return f"{name} {flows:>7,} {alerts:>7,} {alerts / max(flows, 1):>8.2%}"
 
 
 def detect(recording: Path, settings: Settings, bundle: str) -> Detected:
