@@ -116,20 +116,33 @@ def trusting() -> ssl.SSLContext:
 def play(session: Callable[[Session], None], fails_with: tuple[type[Exception], ...] = ()) -> None:
     """Play all sessions until time is up, then report; `fails_with` are a protocol library's errors besides OSError."""
     part, tally, threads = enter(), Tally(), list[threading.Thread]()
+    try:
+        _play_all(part, tally, threads, session, (OSError, EOFError, *fails_with))
+    finally:  # also where it is told to end, as on a busy machine, where its last words come late
+        still = sum(thread.is_alive() for thread in threads)
+        told = {**tally.counts, "still_running": still, "first_failure": tally.first_failure}
+        part.report(**{name: what for name, what in told.items() if what})
+
+
+def _play_all(
+    part: Part,
+    tally: Tally,
+    threads: list[threading.Thread],
+    session: Callable[[Session], None],
+    failures: tuple[type[Exception], ...],
+) -> None:
+    """Start every session on time, in `threads`, and wait for them until the end."""
     began, span_s = time.time(), part.remaining()
     for number, start_s in enumerate(starts(part.options, span_s, part.rng)):
         if not part.pause(began + start_s - time.time()):
             break
-        threads = [thread for thread in threads if thread.is_alive()]
+        threads[:] = [thread for thread in threads if thread.is_alive()]
         if len(threads) >= part.options.get("at_most", 24):
             tally.add(left_out=1)
             continue
-        threads.append(_begin(_one(part, number, tally), session, (OSError, EOFError, *fails_with)))
+        threads.append(_begin(_one(part, number, tally), session, failures))
     for thread in threads:
         thread.join(max(0.0, part.ends_at + _LAST_WORDS_S - time.time()))
-    still = sum(thread.is_alive() for thread in threads)
-    told = {**tally.counts, "still_running": still, "first_failure": tally.first_failure}
-    part.report(**{name: what for name, what in told.items() if what})
 
 
 def starts(options: dict[str, Any], span_s: float, rng: random.Random) -> list[float]:
