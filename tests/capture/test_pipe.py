@@ -99,7 +99,7 @@ def test_an_interrupt_before_anything_came_is_a_clean_end(kernels, pipe):
         time.sleep(0.1)
         meter.send_signal(signal.SIGINT)
         _, told = meter.communicate(timeout=30)
-    assert meter.returncode in (0, -signal.SIGINT), told  # the latter where it came before the program was up
+    assert meter.returncode in (0, -signal.SIGINT, 130), told  # the latter two where it came before the program was up
 
 
 def test_a_stop_before_anything_came_gives_no_flows(pipe):
