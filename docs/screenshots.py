@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,13 @@ from playwright.sync_api import Browser, Page, sync_playwright
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the test fixtures make the small detector
 
+from netwarden.detectors.bundle import DetectorBundle  # noqa: E402
 from netwarden.flows.schema import load_schema  # noqa: E402
 from netwarden.scoring.codes import sample_npy  # noqa: E402
 from netwarden.scoring.model import champion  # noqa: E402
 from tests.fixtures.bundles import SMALL_HYBRID, made_up_flows, train_bundle  # noqa: E402
 from tests.portal.conftest import Portal, listening, make_champion, portal_settings  # noqa: E402
+from tests.portal.stored import made_up_alerts, store_alerts  # noqa: E402
 
 WIDTHS = {"wide": (1440, 900), "phone": (390, 844)}
 
@@ -41,16 +44,18 @@ def main() -> None:
             )
             if everything:
                 draw(chromium, portal, "empty", "/", target)
+                draw(chromium, portal, "no-alerts", "/alerts?state=new", target)
             flows = made_up_flows(schema, 3000, 1)
-            make_champion(settings, train_bundle(Path(folder) / "b", schema, flows, kind="hybrid", params=SMALL_HYBRID))
-            pages = fill(portal)
+            bundle = train_bundle(Path(folder) / "b", schema, flows, kind="hybrid", params=SMALL_HYBRID)
+            make_champion(settings, bundle)
+            pages = fill(portal) | fill_alerts(portal, bundle)
             if everything:
                 for name, address in pages.items():
                     draw(chromium, portal, name, address, target)
                 draw(chromium, portal, "unfolded", pages["alerts"], target, press="a.why")
             else:
                 page = open_page(chromium, "wide", "light")
-                for name in ("detect", "verdicts", "why"):
+                for name in ("detect", "verdicts", "why", "stored", "alert"):
                     page.goto(portal.address + pages[name])
                     page.screenshot(path=target / f"{name}.png")
             chromium.close()
@@ -81,6 +86,24 @@ def fill(portal: Portal) -> dict[str, str]:
         "login": "/login",
         "missing": "/nothing",
         "docs": "/docs",
+    }
+
+
+def fill_alerts(portal: Portal, bundle: DetectorBundle) -> dict[str, str]:
+    """Addresses of the pages on stored alerts, once there are some."""
+    flows = made_up_flows(load_schema("nsl_kdd", portal.settings.schema_dir), 900, 6)
+    store_alerts(portal.settings, made_up_alerts(bundle, flows, datetime.now(UTC)))
+    judged = {"state": "false_positive", "note": "the nightly backup", "who": "Ada"}
+    portal.client.post("/api/v1/triage?source=10.0.0.3", json=judged).raise_for_status()
+    newest = portal.client.get("/api/v1/alerts?family=dos&limit=1").json()["alerts"][0]["alert_id"]
+    judged = {"state": "true_positive", "note": "seen on the web server too", "who": "Ada"}
+    portal.client.post(f"/api/v1/alerts/{newest}/triage", json=judged).raise_for_status()
+    return {
+        "stored": "/alerts?state=new",
+        "filtered": "/alerts?family=dos&source=10.0.0.1&score_from=0.5",
+        "alert": f"/alerts/{newest}",
+        "triage": "/triage/all?state=new&source=10.0.0.1",
+        "trail": "/triage",
     }
 
 

@@ -150,10 +150,10 @@ def test_colours_follow_the_button_and_are_remembered(portal, page):
 def test_everything_on_the_page_can_be_reached_by_keyboard(portal, page):
     page.goto(portal.address)
     reached = []
-    for _ in range(12):
+    for _ in range(13):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.innerText.trim()"))
-    assert reached[:6] == ["Skip to content", "Netwarden", "Detect", "Train", "API", "theme"]
+    assert reached[:6] == ["Skip to content", "Netwarden", "Detect", "Alerts", "Train", "API"]
     assert "file" in reached
     assert "Detect" in reached[6:]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -25,12 +27,13 @@ from netwarden.errors import (
     SchemaError,
     StoreError,
 )
-from netwarden.portal import api, pages, predict, reference, training, why
+from netwarden.portal import alerts, api, pages, predict, reference, training, triage, why
 from netwarden.portal.champions import Champions
 from netwarden.portal.middleware import AnswerHead, BodyLimit, Boundary, Measure
 from netwarden.portal.rendering import Pages, problem
 from netwarden.portal.security import Access, Gatekeeper, access_for
 from netwarden.settings import Settings
+from netwarden.sources.connect import open_alert_store
 
 _log = logs.get(__name__)
 _FORM_BYTES = 64 * 1024  # of any form, and what one adds around its file
@@ -56,12 +59,14 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_tags=reference.TAGS,
         docs_url=None,
         redoc_url=None,
+        lifespan=_until_the_end,
     )
     app.state.settings = settings
     app.state.access = access_for(settings)
     app.state.pages = Pages(settings)
     app.state.champions = Champions(settings)
-    for part in (predict, pages, why, training, api):
+    app.state.alerts = open_alert_store(settings)
+    for part in (predict, pages, why, alerts, triage, training, api):
         app.include_router(part.router)
     reference.complete(app)
     app.mount("/static", StaticFiles(directory=app.state.pages.static), name="static")
@@ -78,6 +83,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(AnswerHead)
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.portal.trusted_proxies))
     return app
+
+
+@asynccontextmanager
+async def _until_the_end(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    app.state.alerts.close()
 
 
 def serve(settings: Settings, host: str = "", port: int = 0) -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 PROBLEM = "application/problem+json"
 TAGS = [
     {"name": "detect", "description": "Flows in, verdicts out."},
+    {"name": "alerts", "description": "Stored alerts, and what was decided on them."},
     {"name": "train", "description": "Run the training pipeline and follow it."},
     {"name": "operate", "description": "For probes and monitoring."},
 ]
@@ -20,7 +21,7 @@ _FAULTS = {
     404: "There is no such thing",
     409: "Another run is under way; `instance` is its address",
     413: "The body is too large",
-    422: "Not readable as flows of the schema; `detail` says why in one sentence",
+    422: "Not readable; `detail` says why in one sentence",
     500: "The run failed; `stage` and `detail` say where and why",
     503: "No detector serves",
 }

@@ -33,7 +33,14 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"count": _count, "percent": _percent, "when": _when, "size": _size, "span": _span}
+        self._templates.filters |= {
+            "count": _count,
+            "percent": _percent,
+            "when": _when,
+            "size": _size,
+            "span": _span,
+            "ago": _ago,
+        }
         self._templates.globals |= {"version": __version__, "asset": self._asset}
 
     def render(self, request: Request, name: str, status: int = 200, **facts: Any) -> HTMLResponse:
@@ -113,6 +120,14 @@ def _percent(value: float, digits: int = 1) -> str:
 
 def _when(value: datetime) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _ago(value: datetime) -> str:
+    seconds = (datetime.now(UTC) - value).total_seconds()
+    for name, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)}\u2009{name} ago"
+    return "just now"
 
 
 def _size(value: float) -> str:

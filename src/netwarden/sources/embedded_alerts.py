@@ -26,7 +26,7 @@ from netwarden.sources.sqlite import Database
 from netwarden.sources.store import AlertPage, TriageAct, TriageChange
 
 _COLUMNS = (*FIELDS, "features")
-_FOUND_BY = ("source", "target", "bundle_id")  # few alerts each: read from the alerts themselves
+_FOUND_BY = ("source", "target", "bundle_id")
 # Everything else is decided in one index by time, some hundred bytes an alert, before any alert is read.
 _LISTED = (
     "raised_at, alert_id, state, verdict, family, score, source, target, target_port, protocol, sensor, withdrawn_at"
@@ -144,9 +144,11 @@ class EmbeddedAlertStore:
 
 
 def _table(wanted: list[Condition]) -> str:
-    """The table, to be read by the index that leaves least to look at."""
-    narrow = [one.field for one in wanted if one.operator == "equal" and one.field in _FOUND_BY]
-    return f"raised INDEXED BY raised_{f'by_{narrow[0]}' if narrow else 'listed'}"
+    """The table, to be read by the index that answers alone: that of an endpoint or bundle, else the wide one."""
+    fields = {one.field for one in wanted} - {"raised_at"}
+    narrow = [one.field for one in wanted if one.operator == "equal" and fields == {one.field}]
+    name = f"by_{narrow[0]}" if narrow and narrow[0] in _FOUND_BY else "listed"
+    return f"raised INDEXED BY raised_{name}"
 
 
 def _clause(wanted: list[Condition]) -> tuple[str, list[Any]]:
