@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -97,7 +98,9 @@ def test_a_champion_that_another_machine_trained_comes_from_the_bucket_by_itself
     make_champion(there, bundle)
     open_backup(there).put_folder(f"bundles/{bundle.bundle_id}", bundle.folder)
     shutil.copytree(there.home, here.home, ignore=shutil.ignore_patterns("bundles"))  # one registry for both
-    assert Champions(here).choose("nsl_kdd").bundle.bundle_id == bundle.bundle_id
+    with ThreadPoolExecutor(4) as pool:  # the roles of a machine all look for it
+        found = list(pool.map(lambda _: Champions(here).choose("nsl_kdd").bundle.bundle_id, range(4)))
+    assert found == [bundle.bundle_id] * 4
 
 
 def test_a_champion_that_no_bucket_keeps_is_a_fault_that_says_so(tmp_path, bundle, s3_bucket):

@@ -61,7 +61,11 @@ def _fetch(backup: Backup, bundle_id: str, folder: Path) -> DetectorBundle:
         if folder.exists():
             aside = Path(tempfile.mkdtemp(prefix=f".damaged-{bundle_id}.", dir=folder.parent))
             shutil.move(folder, aside)
-        os.rename(fetched, folder)  # noqa: PTH104 - fails, rather than nests, where the folder has come back meanwhile
+        try:
+            os.rename(fetched, folder)  # noqa: PTH104 - fails, rather than nests, where the folder is there
+        except OSError:
+            if _sound(folder) is None:
+                raise  # else somebody has brought it back meanwhile
     return load_bundle(folder)
 
 
