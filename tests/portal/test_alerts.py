@@ -2,8 +2,10 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -43,14 +45,15 @@ def judging(stored, tmp_path) -> Iterator[Portal]:
         yield running
 
 
-def listed(portal: Portal, **query: object) -> AlertList:
+def listed(portal: Portal, **query: Any) -> AlertList:
     answer = portal.client.get("/api/v1/alerts", params=query)
     assert answer.status_code == 200, answer.text
     return AlertList.model_validate_json(answer.content)
 
 
 def test_pages_of_the_api_follow_each_other_newest_first_without_features(portal, stored):
-    found, cursor = [], None
+    found: list[Alert] = []
+    cursor = None
     while len(found) < len(stored):
         page = listed(portal, limit=100, **({"cursor": cursor} if cursor else {}))
         assert (page.count, page.more) == (len(stored), False)
@@ -228,6 +231,22 @@ def test_another_site_cannot_judge(judging, stored, path):
         answer = judging.client.post(path.format(stored[0].alert_id), data={"state": "false_positive"}, headers=headers)
         assert answer.status_code == 403 and "another site" in answer.json()["detail"]
     assert listed(judging, state="false_positive").count == 0
+
+
+def test_alerts_that_come_in_are_told_within_two_seconds_if_they_meet_the_filter(judging, stored):
+    address = f"/api/v1/alerts/events?source=10.0.0.2&from={datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+    with judging.client.stream("GET", address) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        lines = answer.iter_lines()
+        assert next(lines) == ": watching"
+        now = datetime.now(UTC) + timedelta(seconds=1)
+        facts = [("theirs", "10.0.0.9"), ("a", "10.0.0.2"), ("b", "10.0.0.2")]
+        later = [{"alert_id": name, "source": source, "raised_at": now} for name, source in facts]
+        store_alerts(judging.settings, [stored[0].model_copy(update=each) for each in later])
+        started = time.monotonic()
+        told = next(line for line in lines if line.startswith("data: "))
+    assert json.loads(told.removeprefix("data: ")) == {"count": 2, "more": False}
+    assert time.monotonic() - started < 2
 
 
 def test_only_who_is_logged_in_sees_or_judges_alerts(portal):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from playwright.sync_api import Page, expect
 
+from netwarden.flows.alert import Alert
 from tests.portal.conftest import Portal, listening, make_champion, portal_settings
 from tests.portal.stored import made_up_alerts, store_alerts
 from tests.portal.test_browser import _LOW_CONTRAST, page  # noqa: F401 - a fixture
@@ -53,6 +54,25 @@ def test_an_analyst_understands_one_alert_and_judges_it(office, page: Page):  # 
     page.get_by_text("True positive").click()
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("true positive")
+
+
+def test_alerts_that_come_in_are_announced_and_when_followed_are_on_the_screen_in_two_seconds(
+    office,
+    page: Page,  # noqa: F811
+):
+    page.goto(office.address + "/alerts?state=new")
+    newest = office.client.get("/api/v1/alerts?limit=1").json()["alerts"][0]
+
+    def arrive(name: str) -> None:
+        store_alerts(office.settings, [Alert(**{**newest, "alert_id": name, "raised_at": datetime.now(UTC)})])
+
+    arrive("first")
+    expect(page.locator("#fresh")).to_have_text("Show 1 new", timeout=2500)
+    page.get_by_role("button", name="Follow").click()
+    expect(page.locator("#alerts tbody tr").first.locator("a").first).to_have_attribute("href", "/alerts/first")
+    arrive("second")
+    arrived = page.locator("#alerts tbody tr").first.locator("a").first
+    expect(arrived).to_have_attribute("href", "/alerts/second", timeout=2500)
 
 
 @pytest.mark.parametrize("address", ["/alerts?state=new", "alert", "/triage/all?family=dos", "/triage"])

@@ -27,6 +27,7 @@ def test_the_reference_lists_what_programs_ask_and_no_page(operations):
         "get /api/v1/uploads/{upload_id}/rows/{row}/why",
         "get /schemas/{schema_id}/sample.npy",
         "get /api/v1/alerts",
+        "get /api/v1/alerts/events",
         "get /api/v1/alerts/{alert_id}",
         "post /api/v1/alerts/{alert_id}/triage",
         "get /api/v1/triage",

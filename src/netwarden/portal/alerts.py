@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import unquote
 
@@ -38,6 +39,7 @@ def alerts_page(request: Request, asked: Asked, done: str = "") -> Response:
     """Stored alerts."""
     store: AlertStore = request.app.state.alerts
     where = asked.where()
+    now = datetime.now(UTC)  # before looking: what comes meanwhile is told as new
     page = store.find(where, asked.limit, asked.cursor)
     count, more = counted(store, where)
     acts = [act for act in store.acts(20) if act.act_id == done] if done else []
@@ -46,6 +48,7 @@ def alerts_page(request: Request, asked: Asked, done: str = "") -> Response:
         "alerts.html",
         asked=asked,
         chosen=asked.chosen(),
+        events=_events(asked, now),
         page=page,
         count=count,
         more=more,
@@ -107,6 +110,13 @@ def alert(
 def remembered_name(request: Request) -> str:
     """The name under which this browser last decided on an alert."""
     return unquote(request.cookies.get(NAME_COOKIE, ""))[:100]
+
+
+def _events(asked: AlertQuery, now: datetime) -> str:
+    """Where a page learns of newer alerts; empty where it cannot show any."""
+    if asked.cursor is not None or asked.until is not None:
+        return ""
+    return asked.address("/api/v1/alerts/events", **{"from": max(asked.since or now, now).isoformat()})
 
 
 def _families(request: Request) -> dict[str, Family]:
