@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.fixtures.dagshub",
     "tests.fixtures.network",
     "tests.fixtures.lab",
+    "tests.fixtures.lab_bundle",
 ]

@@ -171,6 +171,8 @@ def replay_under_fire(at: Stand, rounds: int, pause_s: float, seed: int = 1) -> 
     for program in at.programs.values():
         if program.exit_code is not None or program.process is None:
             program.start()
+    with closing(open_alert_store(at.deployment.settings)) as store:
+        until(lambda: store.count() > 0, "the first alert", _START_S)
     names = [name for name in ("worker a", "redis", "sensor", "worker b", "store") if name in at.programs]
     killed: dict[str, int] = {}
     for number in range(rounds):

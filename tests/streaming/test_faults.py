@@ -21,8 +21,8 @@ pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="re
 
 @pytest.mark.slow
 def test_killed_workers_sensor_and_redis_lose_and_double_no_alert(tmp_path):
-    with stand(tmp_path, flows=2000, rate=300) as at:
-        counts = replay_under_fire(at, rounds=3, pause_s=1)
+    with stand(tmp_path, flows=1200, rate=400) as at:
+        counts = replay_under_fire(at, rounds=3, pause_s=0.3)
     assert "id by id the same" in counts
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -10,12 +11,14 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from netwarden.capture.meter import MeterSettings
 from netwarden.capture.metering import meter_captures
 from netwarden.detectors.bundle import DetectorBundle, derive_bundle
 from netwarden.flows.schema import load_schema
+from netwarden.flows.table import FlowTable
 from netwarden.portal.champions import Champions
 from netwarden.settings import load_settings
 from netwarden.sources.connect import open_alert_store
@@ -72,6 +75,18 @@ def test_a_capture_that_is_streamed_alerts_as_it_does_offline(alarmist, attack, 
 
 
 @pytest.mark.slow
+def test_the_demo_capture_alerts_through_queue_and_worker_as_it_does_offline(lab_bundle, kernels, tmp_path):
+    settings, rules, demo = settings_of(tmp_path / "home", lab_bundle), MeterSettings(), str(ROOT / "lab/demo.pcap.gz")
+    offline = pa.concat_tables(table.arrow for table in meter_captures([demo], rules, sensor="edge"))
+    run_together(settings, capture_source(settings, [demo], rules), Champions(settings).choose, threading.Event())
+    with closing(open_alert_store(settings)) as store:
+        stored = stored_alerts(store)
+    expected = expected_alerts(FlowTable(offline, "netwarden_flow"), lab_bundle)
+    assert stored == expected
+    assert len(expected) > 75 and len(offline) > 2000
+
+
+@pytest.mark.slow
 def test_an_attack_on_an_interface_is_stored_soon_after_its_flow_ended(cable, alarmist, attack, tmp_path):
     settings = settings_of(tmp_path / "home", alarmist)
     command = [str(BIN / "netwarden"), "up", "--interface", cable.receiver_interface, "--no-portal", "--interim", "1"]
@@ -103,4 +118,6 @@ def test_an_attack_on_an_interface_is_stored_soon_after_its_flow_ended(cable, al
         if alert.started_at and alert.features["ended_by"] == "closed"
     ]
     assert len(delays) > 100
-    assert max(delays) < 4  # 1.7 s measured: the meter lingers, and hands ended flows out once a second
+    # The meter waits half a second for stray packets, then hands out; a busy machine is given more.
+    assert statistics.median(delays) < 1, max(delays)
+    assert max(delays) < 3

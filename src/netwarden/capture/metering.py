@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,9 @@ from netwarden.capture.stream import Capture, Decoder, StreamFacts, Watch, read_
 from netwarden.capture.tables import flow_table
 from netwarden.flows.table import FlowTable
 
-_PROMPT_S = 1.0  # ended flows are handed out at least this often in live traffic and from a pipe
+_PROMPT_S = 0.2  # ended flows are handed out at least this often in live traffic and from a pipe
+# Packets so old may still be in the kernel's ring, which hands over after 0.05 s; tcpdump has buffers of its own.
+_LIVE_IN_FLIGHT_NS = 250_000_000 if hasattr(socket, "AF_PACKET") else IN_FLIGHT_NS
 _REPORTED = ("late", "evicted", "single_packet", "after_fin", "not_ipv4", "fragments_joined")
 
 
@@ -108,7 +111,7 @@ def meter_live(  # noqa: PLR0913 - each by name
     facts, asked_ns = LiveFacts(), time.time_ns()
     for frames in live_frames(interface, stop, facts):
         if frames is None:
-            yield from run.tables(run.meter.advance(asked_ns - IN_FLIGHT_NS))
+            yield from run.tables(run.meter.advance(asked_ns - _LIVE_IN_FLIGHT_NS))
         else:
             packets = decoder(frames)
             yield from run.tables(run.meter.feed(packets))
@@ -164,7 +167,7 @@ class _Run:
             yield table if self._heads is None else with_payload(table, self._heads)
 
     def promptly(self) -> Iterator[FlowTable]:
-        """The flows that have ended, where none were asked for in the last second."""
+        """The flows that have ended, where none were handed out for a moment."""
         if time.monotonic() - self._handed_out_s > _PROMPT_S:
             yield from self.tables(self.meter.ended())
             self._handed_out_s = time.monotonic()
