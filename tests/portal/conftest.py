@@ -61,6 +61,7 @@ def listening(settings: Settings) -> Iterator[Portal]:
     config = uvicorn.Config(app, proxy_headers=False, log_config=None, access_log=False, timeout_graceful_shutdown=1)
     config.host, config.port = "127.0.0.1", 0
     socket = config.bind_socket()
+    socket.listen()  # who asks before the server is up waits instead of being refused
     address = f"http://127.0.0.1:{socket.getsockname()[1]}"
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([socket],))
