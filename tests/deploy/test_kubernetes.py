@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import httpx
 import kubernetes_validate
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from kubernetes_validate.utils import all_versions, major_minor
 
+from netwarden.capture.identity import name_flows
 from netwarden.settings import load_settings
 from netwarden.sources.connect import open_queue
 from tests.deploy.product import DEPLOY, parse_command, read_as_settings, unknown_names
@@ -86,7 +88,7 @@ def test_every_container_keeps_to_what_it_needs(role, container):
     guard = container["securityContext"]
     assert guard["readOnlyRootFilesystem"] and not guard["allowPrivilegeEscalation"]
     assert guard["capabilities"]["drop"] == ["ALL"]
-    assert guard["capabilities"].get("add", []) == (["NET_RAW"] if role == "sensor" else [])
+    assert guard["capabilities"].get("add", []) == (["NET_RAW"] if container["name"] == "sensor" else [])
     assert PODS[role]["securityContext"].get("runAsNonRoot") is (None if role == "sensor" else True)
     assert {"cpu", "memory"} <= set(container["resources"]["requests"]) and container["resources"]["limits"]["memory"]
     mounted = {mount["name"] for mount in container["volumeMounts"]}
@@ -162,9 +164,28 @@ def test_keda_asks_for_the_stream_that_holds_unfinished_batches(redis_url):
     assert trigger["authenticationRef"]["name"] == named("TriggerAuthentication", "redis")["metadata"]["name"]
 
 
+# Everything read-only but the folders named first; then no capability but those of the bounding set.
+_CONFINE = """
+for folder in $WRITABLE; do mount --bind "$folder" "$folder"; done
+mount -o remount,bind,ro / && exec setpriv --bounding-set="$BOUNDS" --inh-caps=-all --no-new-privs "$@"
+"""
+
+
+def confined(capabilities: list[str], *writable: Path) -> list[str]:
+    """Words that run a command as its container would, as root of no rights but these; none where that cannot be."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], check=False).returncode != 0:
+        return []
+    bounds = ",".join(["-all", *(f"+{name.lower()}" for name in capabilities)])
+    folders = " ".join(map(str, writable))
+    return ["env", f"WRITABLE={folders}", f"BOUNDS={bounds}", "unshare", "--mount", "sh", "-ec", _CONFINE, "sh"]
+
+
 @contextmanager
-def started(role: str, tmp_path, **servers: str):
-    """Address of a role that runs with its manifest's command, arguments, environment and configuration."""
+def started(role: str, tmp_path, *writable: Path, **servers: str):
+    """Address of a role that runs with its manifest's command, arguments, environment, configuration and rights.
+
+    Not as the image's user, who may not read this Python; deploy/replay_dockerfile.py does that.
+    """
     container, port = PODS[role]["containers"][0], free_port()
     workspace = tmp_path / "workspace"
     shutil.copytree(ROOT / "schema", workspace / "schema")
@@ -172,10 +193,13 @@ def started(role: str, tmp_path, **servers: str):
     (workspace / "config").mkdir()
     shutil.copy(K8S / "base/netwarden.yaml", workspace / "config/netwarden.yaml")
     listened = str(container["ports"][0]["containerPort"])
-    words = [str(port) if word == listened else word for word in container["args"]]
+    here = {listened: str(port), "eth0": "lo"}
+    words = [here.get(word, word) for word in container["args"]]
     environment = {**ENVIRONMENT, "NETWARDEN_WORKSPACE": str(workspace), "NETWARDEN_HOME": str(tmp_path / "home")}
     del environment["S3_BUCKET"]  # at AWS, which tests leave alone
-    with serving([script("netwarden"), *words], port, tmp_path / "log", {**environment, **servers}):
+    (tmp_path / "home").mkdir()
+    guard = confined(container["securityContext"]["capabilities"].get("add", []), tmp_path, *writable)
+    with serving([*guard, script("netwarden"), *words], port, tmp_path / "log", {**environment, **servers}):
         yield f"http://127.0.0.1:{port}"
 
 
@@ -202,3 +226,27 @@ def test_a_worker_starts_as_its_manifest_says_and_answers_its_probe_and_promethe
         wait_until(lambda: httpx.get(address + path, timeout=20).status_code == 200, "a healthy worker")
         path = named("ServiceMonitor", "roles")["spec"]["endpoints"][0]["path"]
         assert "netwarden_queue_depth" in httpx.get(address + path, timeout=20).text
+
+
+@pytest.mark.slow
+def test_a_sensor_opens_its_socket_with_net_raw_alone_on_read_only_paths(tmp_path, redis_url, kernels):
+    cache = Path(name_flows.stats.cache_path)  # the volume of kernels
+    if not confined(["NET_RAW"], tmp_path):
+        pytest.skip("needs root and a mount namespace")
+    with started("sensor", tmp_path, cache, REDIS_URL=redis_url) as address:
+        path = PODS["sensor"]["containers"][0]["readinessProbe"]["httpGet"]["path"]
+        wait_until(lambda: httpx.get(address + path, timeout=20).status_code == 200, "a healthy sensor")
+        assert "netwarden_capture_packets" in httpx.get(f"{address}/metrics", timeout=20).text
+
+
+@pytest.mark.slow
+def test_a_sensor_without_net_raw_says_what_it_lacks(kernels, tmp_path):
+    guard = confined([], tmp_path, Path(name_flows.stats.cache_path))
+    if not guard:
+        pytest.skip("needs root and a mount namespace")
+    command = [*guard, script("netwarden"), "sensor", "--interface", "lo", "--port", "0"]
+    servers = {"REDIS_URL": "redis://127.0.0.1:1", "NETWARDEN_HOME": str(tmp_path), "NETWARDEN_WORKSPACE": str(ROOT)}
+    run = subprocess.run(
+        command, env={**os.environ, **servers}, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert run.returncode == 1 and "needs the capability NET_RAW" in run.stderr
