@@ -30,6 +30,7 @@ def test_the_reference_lists_what_programs_ask_and_no_page(operations):
         "get /api/v1/alerts/events",
         "get /api/v1/alerts/{alert_id}",
         "post /api/v1/alerts/{alert_id}/triage",
+        "post /api/v1/uploads/{upload_id}/alerts",
         "get /api/v1/triage",
         "post /api/v1/triage",
         "post /api/v1/triage/{act_id}/undo",

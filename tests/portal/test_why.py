@@ -60,6 +60,24 @@ def test_programs_get_what_the_python_api_says_of_the_same_flow(portal, sent, al
         assert (why.row, why.score, why.verdict, why.family) == (row, said["score"], said["verdict"], said["family"])
 
 
+def test_alerts_of_a_file_join_the_stored_ones_on_request_once(portal, sent, alerts, flows):
+    assert portal.client.get("/api/v1/alerts").json()["count"] == 0
+    for added in (len(alerts), 0):
+        kept = portal.client.post(f"/api/v1/uploads/{sent['id']}/alerts").json()
+        assert kept == {"alerts": len(alerts), "added": added}
+    answer = portal.client.post(f"/uploads/{sent['id']}/alerts", headers=HTML)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/alerts?sensor=night.csv")
+    listed = portal.client.get("/api/v1/alerts?limit=1000&sensor=night.csv").json()["alerts"]
+    assert sorted(each["score"] for each in listed) == sorted(
+        row["score"] for row in sent["predictions"] if row["prediction"]
+    )
+    told = portal.client.get(f"/api/v1/alerts/{listed[0]['alert_id']}").json()
+    assert told["evidence"] and told["alert"]["origin"] == "upload"
+    assert set(told["alert"]["features"]) == {name for name in flows.names if name not in ("label", "family")}
+    missing = portal.client.post("/api/v1/uploads/nothing/alerts")
+    assert missing.status_code == 404
+
+
 def test_so_many_reasons_of_each_kind_are_given_as_asked_for(portal, sent, alerts):
     for query, many in (({}, 5), ({"top": 2}, 2)):
         evidence = reasons_of(portal, sent, alerts[0], **query).json()["evidence"]

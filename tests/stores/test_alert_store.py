@@ -1,6 +1,8 @@
 """What every alert store promises."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -267,3 +269,16 @@ def test_a_value_of_no_use_for_its_field_is_refused(store):
 def test_a_cursor_that_no_page_gave_is_refused(store):
     with pytest.raises(InputError, match="page cursor 'abc' is not one"):
         store.find(cursor="abc")
+
+
+def test_a_file_of_the_layout_before_triage_is_taken_over(embedded_settings):
+    with closing(open_alert_store(embedded_settings)) as store:
+        store.add([alert(1), alert(2, family="probe")])
+    with closing(sqlite3.connect(embedded_settings.home / "alerts.sqlite")) as file:
+        file.executescript(
+            "DROP INDEX raised_listed; DROP TABLE acts; DROP TABLE triaged; PRAGMA user_version = 2;"
+            "CREATE INDEX raised_by_state ON raised (state, raised_at, alert_id);"
+        )
+    with closing(open_alert_store(embedded_settings)) as store:
+        assert ids(store.find({"family": "probe"}).alerts) == ["alert-0002"]
+        assert judged(store, None, "duplicate", 0).changed == 2

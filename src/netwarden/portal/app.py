@@ -27,7 +27,7 @@ from netwarden.errors import (
     SchemaError,
     StoreError,
 )
-from netwarden.portal import alert_events, alerts, api, pages, predict, reference, training, triage, why
+from netwarden.portal import alert_events, alerts, api, pages, predict, reference, training, triage, upload_alerts, why
 from netwarden.portal.champions import Champions
 from netwarden.portal.middleware import AnswerHead, BodyLimit, Boundary, Measure
 from netwarden.portal.rendering import Pages, problem
@@ -66,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.pages = Pages(settings)
     app.state.champions = Champions(settings)
     app.state.alerts = open_alert_store(settings)
-    for part in (predict, pages, why, alert_events, alerts, triage, training, api):
+    for part in (predict, pages, why, alert_events, alerts, triage, upload_alerts, training, api):
         app.include_router(part.router)
     reference.complete(app)
     app.mount("/static", StaticFiles(directory=app.state.pages.static), name="static")

@@ -93,8 +93,7 @@ class Upload:
             place = _place_of(file, row)
         if place is None:
             raise NotFoundError(f"row {row} of {name} is no alert; only alerts are explained")
-        if not (self.folder / FEATURES).exists():
-            raise NotFoundError(f"{name} was scored by a version that kept no features of alerts; send it again")
+        self._require_features()
         with pq.ParquetFile(self.folder / FEATURES) as file:
             groups, offset = _groups_of(file, place, 1)
             features = file.read_row_groups(groups).slice(offset, 1)
@@ -103,6 +102,20 @@ class Upload:
         rows = [None, *(said["row"] for said in near), None]
         flow = FlowTable(features, self.summary.schema_id)
         return UploadedAlert(near[here], flow, rows[here], rows[here + 2])
+
+    def explained_alerts(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """What was said of each alert, and its features. Raises NotFoundError where no features were kept."""
+        self._require_features()
+        with pq.ParquetFile(self.folder / ALERTS) as alerts, pq.ParquetFile(self.folder / FEATURES) as features:
+            for group in range(alerts.num_row_groups):
+                rows = alerts.read_row_group(group).to_pylist(), features.read_row_group(group).to_pylist()
+                yield from zip(*rows, strict=True)
+
+    def _require_features(self) -> None:
+        if not (self.folder / FEATURES).exists():
+            raise NotFoundError(
+                f"{self.summary.name} was scored by a version that kept no features of alerts; send it again"
+            )
 
     def tables(self) -> Iterator[Any]:
         """All scored rows, a row group at a time."""
