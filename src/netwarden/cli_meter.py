@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from netwarden.capture.recent import RecentPackets
 
 _STANDARD_INPUT = 0
-_LEAST_RECENT = 4_000_000  # the kernel hands packets over in blocks of a megabyte
 
 
 class _RunByDefault(TyperGroup):
@@ -181,27 +180,16 @@ def _settings(
 @contextmanager
 def _recent(size: str, path: Path, inner: bool, mode: str) -> Iterator[RecentPackets | None]:
     """Recent packets, given out at a socket, where a size is asked for; else none."""
-    from netwarden.capture.recent import RecentPackets
+    from netwarden.capture.recent import RecentPackets, bytes_of
     from netwarden.capture.recent_socket import packets_served
 
     if not size:
         yield None
         return
-    recent = RecentPackets(_bytes(size), inner=inner, original=mode == "cicflowmeter")
+    recent = RecentPackets(bytes_of(size), inner=inner, original=mode == "cicflowmeter")
     with packets_served(recent, path):
         _say(f"packets of the latest {recent.most_bytes:,} bytes: netwarden meter extract {path} --flow ID -o one.pcap")
         yield recent
-
-
-def _bytes(size: str) -> int:
-    from netwarden.errors import ConfigError
-
-    units = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
-    number = size.upper().rstrip("KMGB")
-    unit = size.upper().removeprefix(number)
-    if not number.isdecimal() or unit not in units or int(number) * units[unit] < _LEAST_RECENT:
-        raise ConfigError(f"--recent-packets is {size!r}; it is a size of at least 4MB, such as 64MB or 1GB")
-    return int(number) * units[unit]
 
 
 def _interrupted() -> Any:

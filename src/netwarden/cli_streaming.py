@@ -28,6 +28,9 @@ _Mode = Annotated[str, typer.Option(help="Flow semantics: corrected, or cicflowm
 _Interim = Annotated[
     float | None, typer.Option(min=0, help="Interface: report open flows so many seconds apart; 0: never")
 ]
+_Recent = Annotated[
+    str | None, typer.Option(help="Interface: keep so much of the latest packets (64MB), to save those of an alert")
+]
 _Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port of /health and /metrics; 0: any free one")]
 
 
@@ -40,14 +43,14 @@ def sensor(
     shuffled: _Shuffled = None,
     mode: _Mode = "corrected",
     interim: _Interim = None,
+    recent_packets: _Recent = None,
     port: _Port = None,
 ) -> None:
     """Make flows of an interface, of captures or of a dataset's test rows, and send them to Redis."""
     from netwarden.streaming.roles import run_sensor
 
-    settings = _settings(
-        sensor_port=port, replay_rate=rate, replay_loop=loop, replay_order=_order(shuffled), interim_s=interim
-    )
+    replaying = {"replay_rate": rate, "replay_loop": loop, "replay_order": _order(shuffled)}
+    settings = _settings(sensor_port=port, interim_s=interim, recent_packets=recent_packets, **replaying)
     stop = _stop_on_signals()
     print(run_sensor(settings, _source(settings, files or [], interface, replay, mode), stop))
 
@@ -75,12 +78,14 @@ def up(
     shuffled: _Shuffled = None,
     mode: _Mode = "corrected",
     interim: _Interim = None,
+    recent_packets: _Recent = None,
     portal: Annotated[bool, typer.Option("--portal/--no-portal", help="Without: ends when all is worked off")] = True,
 ) -> None:
     """Sensor, worker and portal in one process; no Redis needed."""
     from netwarden.streaming.roles import run_together
 
-    settings = _settings(replay_rate=rate, replay_loop=loop, replay_order=_order(shuffled), interim_s=interim)
+    replaying = {"replay_rate": rate, "replay_loop": loop, "replay_order": _order(shuffled)}
+    settings = _settings(interim_s=interim, recent_packets=recent_packets, **replaying)
     source = _source(settings, files or [], interface, replay, mode)
     serve = _portal(settings) if portal else None  # it minds the signals while it runs, and passes them on
     print(run_together(settings, source, _champions(settings), _stop_on_signals(), serve))

@@ -187,6 +187,7 @@ class StreamSettings(_Frozen):
     prediction_log_files: int = Field(5, ge=1, description="Rotated files of each kind that are kept")
     sensor: str = Field("", description="Name of the sensor; empty: the host's")
     interim_s: float = Field(10.0, ge=0, description="Live: flows still open are reported this often; 0: never")
+    recent_packets: str = Field("", description="Live: how much of the latest packets to keep (64MB); empty: none")
     replay_rate: float = Field(100.0, ge=0, description="Replay: flows a second; 0: as fast as they are taken")
     replay_order: Literal["sequential", "shuffled"] = Field("sequential", description="Replay: order of the rows")
     replay_loop: bool = Field(False, description="Replay: begin again at the end")
@@ -306,6 +307,7 @@ _NEAR_MISSES = {
     "MLFLOW_URI": "MLFLOW_TRACKING_URI",
     "DAGSHUB_USER_TOKEN": "DAGSHUB_TOKEN",
     "REDIS_URI": "REDIS_URL",
+    "REDIS_HOST": "REDIS_URL",
 }
 
 # Misspellings are looked for only among names that nobody else's software uses.

@@ -16,6 +16,7 @@ import pytest
 
 from netwarden.capture.meter import MeterSettings
 from netwarden.capture.metering import meter_captures
+from netwarden.capture.recent_socket import fetch_packets
 from netwarden.detectors.bundle import DetectorBundle, derive_bundle
 from netwarden.flows.schema import load_schema
 from netwarden.flows.table import FlowTable
@@ -23,7 +24,7 @@ from netwarden.portal.champions import Champions
 from netwarden.settings import load_settings
 from netwarden.sources.connect import open_alert_store
 from netwarden.streaming.roles import run_together
-from netwarden.streaming.sensor import capture_source
+from netwarden.streaming.sensor import capture_source, packets_socket
 from tests.capture.test_live import wait_for_tap
 from tests.fixtures.bundles import made_up_flows, train_bundle
 from tests.fixtures.data import ROOT, given
@@ -87,9 +88,15 @@ def test_the_demo_capture_alerts_through_queue_and_worker_as_it_does_offline(lab
 
 
 @pytest.mark.slow
-def test_an_attack_on_an_interface_is_stored_soon_after_its_flow_ended(cable, alarmist, attack, tmp_path):
+def test_an_attack_on_an_interface_is_stored_soon_after_its_flow_ended_and_its_packets_can_be_saved(
+    cable, alarmist, attack, tmp_path
+):
     settings = settings_of(tmp_path / "home", alarmist)
-    command = [str(BIN / "netwarden"), "up", "--interface", cable.receiver_interface, "--no-portal", "--interim", "1"]
+    command = [str(BIN / "netwarden"), "up", "--interface", cable.receiver_interface, "--no-portal", "--interim", "1",
+               "--recent-packets", "64MB"]  # fmt: skip
+    settings = settings.model_copy(
+        update={"stream": settings.stream.model_copy(update={"sensor": ""})}
+    )  # as the command
     environment = {
         "PATH": f"{BIN}:/usr/sbin:/usr/bin:/bin",
         "NETWARDEN_HOME": str(settings.home),
@@ -104,12 +111,15 @@ def test_an_attack_on_an_interface_is_stored_soon_after_its_flow_ended(cable, al
         with closing(open_alert_store(settings)) as store:
             wait_until(lambda: store.count({"origin": "live"}) > 100, "the alerts", 10)
             time.sleep(1)
+            closed = next(one for one in store.find(limit=2000).alerts if one.features["ended_by"] == "closed")
+            saved = fetch_packets(packets_socket(settings), closed.flow_id, tmp_path / "alert.pcap")
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0, (tmp_path / "log").read_text()
             alerts = store.find(limit=2000).alerts
     finally:
         process.kill()
         process.wait()
+    assert saved == closed.features["fwd_packets"] + closed.features["bwd_packets"]
     delays = [
         (
             alert.raised_at - alert.started_at - timedelta(microseconds=alert.features["flow_duration_us"])

@@ -14,10 +14,21 @@ from netwarden.capture.extract import KEY_COLUMNS, FlowKey, only_flow, pcap_writ
 from netwarden.capture.pcap import Frames
 from netwarden.capture.records import RECORD
 from netwarden.capture.stream import Decoder
-from netwarden.errors import InputError
+from netwarden.errors import ConfigError, InputError
 from netwarden.flows.table import FlowTable
 
 _BATCH_BYTES, _TABLE_BYTES = 1_000, 5_000  # of the objects around the data, which outweigh it in quiet traffic
+_LEAST_BYTES = 4_000_000  # the kernel hands packets over in blocks of a megabyte
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def bytes_of(size: str) -> int:
+    """How many bytes `64MB` or `1GB` of recent packets are. Raises ConfigError for anything else, or too few."""
+    number = size.upper().rstrip("KMGB")
+    unit = size.upper().removeprefix(number)
+    if not number.isdecimal() or unit not in _UNITS or int(number) * _UNITS[unit] < _LEAST_BYTES:
+        raise ConfigError(f"--recent-packets is {size!r}; it is a size of at least 4MB, such as 64MB or 1GB")
+    return int(number) * _UNITS[unit]
 
 
 class RecentPackets:

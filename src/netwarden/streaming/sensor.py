@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,6 +103,11 @@ def spool_folder(settings: Settings) -> Path:
     return settings.home / "spool" / safe
 
 
+def packets_socket(settings: Settings) -> Path:
+    """Where a sensor that keeps recent packets gives them out."""
+    return spool_folder(settings) / "packets.sock"
+
+
 def replay_source(settings: Settings, plan: ReplayPlan) -> Source:
     """Test rows of a stored dataset; goes on where a killed replay had got to. Raises as `rows_to_replay`."""
     rows = rows_to_replay(settings, plan.dataset, shuffled=plan.shuffled)
@@ -131,8 +137,16 @@ def capture_source(settings: Settings, captures: Sequence[str], meter: Any) -> S
 
 
 def live_source(settings: Settings, interface: str, meter: Any) -> Source:
-    """Flows of an interface, those still open reported now and then as `meter` (MeterSettings) says."""
+    """Flows of an interface, those still open reported now and then as `meter` (MeterSettings) says.
+
+    Where the settings ask for recent packets, `netwarden meter extract` gets them at `packets_socket` while it runs.
+    Raises ConfigError where their size is none.
+    """
     from netwarden.capture.metering import MeterReport, meter_live  # noqa: PLC0415 - as above
+    from netwarden.capture.recent import RecentPackets, bytes_of  # noqa: PLC0415
+    from netwarden.capture.recent_socket import packets_served  # noqa: PLC0415
+
+    size = bytes_of(settings.stream.recent_packets) if settings.stream.recent_packets else 0
 
     name = sensor_name(settings.stream)
     packets, dropped = telemetry.CAPTURE_PACKETS.labels(name), telemetry.CAPTURE_DROPPED.labels(name)
@@ -142,7 +156,10 @@ def live_source(settings: Settings, interface: str, meter: Any) -> Source:
         dropped.set(report.dropped or 0)
 
     def flows(stop: threading.Event) -> Flows:
-        return _numbered(with_interim_marks(meter_live(interface, meter, stop.is_set, sensor=name, progress=show)))
+        recent = RecentPackets(size, original=meter.mode == "cicflowmeter") if size else None
+        tables = meter_live(interface, meter, stop.is_set, sensor=name, progress=show, recent=recent)
+        with nullcontext() if recent is None else packets_served(recent, packets_socket(settings)):
+            yield from _numbered(with_interim_marks(tables))
 
     return Source("live", flows)
 
