@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 
+import httpx
 import pytest
 import yaml
 
@@ -160,6 +161,9 @@ def test_mlflow_starts_with_its_arguments_and_answers_its_health_check(tmp_path)
         check = SERVICES["mlflow"]["healthcheck"]["test"][1:]
         probe = [sys.executable, *(word.replace("5000", str(port)) for word in check[1:])]
         wait_until(lambda: listening(port) and subprocess.run(probe, check=False).returncode == 0, "MLflow's answer")
+        address = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=1"
+        asked = [httpx.get(address, headers={"Host": f"{name}:{port}"}).status_code for name in ("mlflow", "elsewhere")]
+        assert asked == [200, 403], "by the name that the other services know it by, and by no other"
 
 
 def test_every_metric_of_the_dashboard_is_one_of_ours():
