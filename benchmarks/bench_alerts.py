@@ -67,7 +67,7 @@ def main() -> None:
 
 async def _portal_page_s(home: Path) -> float:
     """Median seconds of /alerts, rendered, without a network between."""
-    app = create_app(Settings.model_validate({"workspace": ROOT, "home": home}))
+    app = create_app(Settings.model_validate({"workspace": ROOT, "home": home, "datasets": home}))
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
     taken = []
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from netwarden.detectors.bundle import DetectorBundle
 from netwarden.portal.app import create_app
@@ -152,3 +152,15 @@ def browser() -> Iterator[Browser]:
         )
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A window that fails the test on any script error or refused script, style or connection."""
+    window = browser.new_page()
+    faults: list[str] = []
+    window.on("pageerror", lambda error: faults.append(str(error)))
+    window.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    yield window
+    window.close()
+    assert not faults

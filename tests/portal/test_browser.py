@@ -6,25 +6,14 @@ import re
 import numpy as np
 import pyarrow.csv as pacsv
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from netwarden.scoring.codes import sample_npy
 from netwarden.scoring.model import champion
 from tests.portal.conftest import Portal
+from tests.portal.contrast import LOW_CONTRAST
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-
-@pytest.fixture
-def page(browser: Browser):
-    """A window that fails the test on any script error or refused script, style or connection."""
-    window = browser.new_page()
-    faults: list[str] = []
-    window.on("pageerror", lambda error: faults.append(str(error)))
-    window.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    yield window
-    window.close()
-    assert not faults
 
 
 def array_file(portal: Portal, rows: int) -> dict[str, object]:
@@ -73,7 +62,7 @@ def open_alerts(portal: Portal, page: Page, file: dict[str, object]) -> None:
     page.goto(portal.address)
     choose(page, file)
     page.get_by_role("button", name="Detect").click()
-    page.get_by_role("link", name="Alerts").click()
+    page.locator(".tabs").get_by_role("link", name="Alerts").click()
 
 
 def test_the_reasons_of_an_alert_unfold_below_it_and_fold_again(portal, page, night):
@@ -170,7 +159,7 @@ def test_text_has_the_contrast_of_wcag_aa(portal, browser, night, colours, path)
             page.get_by_text("features of this flow").click()
     else:
         page.goto(portal.address + path)
-    assert page.evaluate(_LOW_CONTRAST) == []
+    assert page.evaluate(LOW_CONTRAST) == []
     page.close()
 
 
@@ -186,35 +175,3 @@ def test_a_phone_never_scrolls_sideways(portal, browser, night, path):
         page.goto(portal.address + path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.close()
-
-
-# Texts whose contrast with the first opaque ground behind them is below 4.5 (WCAG 2.2, 1.4.3), with what it is.
-_LOW_CONTRAST = """() => {
-  const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
-  const rgba = (colour) => {
-    canvas.clearRect(0, 0, 1, 1);
-    canvas.fillStyle = colour;
-    canvas.fillRect(0, 0, 1, 1);
-    return canvas.getImageData(0, 0, 1, 1).data;
-  };
-  const luminance = (colour) => {
-    const [r, g, b] = [...rgba(colour)].map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const ground = (element) => {
-    for (; element; element = element.parentElement) {
-      const colour = getComputedStyle(element).backgroundColor;
-      if (rgba(colour)[3] === 255) return colour;
-    }
-    return "white";
-  };
-  const low = new Set();
-  for (const element of document.body.querySelectorAll("*")) {
-    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    if (!own || !element.checkVisibility() || element.closest("option, script, noscript")) continue;
-    const [a, b] = [luminance(getComputedStyle(element).color), luminance(ground(element))].sort((x, y) => y - x);
-    const contrast = (a + 0.05) / (b + 0.05);
-    if (contrast < 4.5) low.add(`${element.className || element.tagName}: ${contrast.toFixed(2)}`);
-  }
-  return [...low];
-}"""

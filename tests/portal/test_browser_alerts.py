@@ -8,8 +8,8 @@ from playwright.sync_api import Page, expect
 
 from netwarden.flows.alert import Alert
 from tests.portal.conftest import Portal, listening, make_champion, portal_settings
+from tests.portal.contrast import LOW_CONTRAST
 from tests.portal.stored import made_up_alerts, store_alerts
-from tests.portal.test_browser import _LOW_CONTRAST, page  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -24,7 +24,7 @@ def office(hybrid_bundle, flows, tmp_path_factory) -> Iterator[Portal]:
         yield running
 
 
-def test_an_analyst_narrows_the_list_judges_all_of_it_and_takes_it_back(office, page: Page):  # noqa: F811
+def test_an_analyst_narrows_the_list_judges_all_of_it_and_takes_it_back(office, page: Page):
     page.goto(office.address)
     page.get_by_role("link", name="Alerts").click()
     page.get_by_label("Family").select_option("dos")
@@ -45,7 +45,7 @@ def test_an_analyst_narrows_the_list_judges_all_of_it_and_takes_it_back(office, 
     expect(page.get_by_role("row").nth(2)).to_contain_text("the nightly backup")
 
 
-def test_an_analyst_understands_one_alert_and_judges_it(office, page: Page):  # noqa: F811
+def test_an_analyst_understands_one_alert_and_judges_it(office, page: Page):
     page.goto(office.address + "/alerts?family=dos")
     page.locator("#alerts .when a").nth(4).click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Denial of service")
@@ -58,7 +58,7 @@ def test_an_analyst_understands_one_alert_and_judges_it(office, page: Page):  # 
 
 def test_alerts_that_come_in_are_announced_and_when_followed_are_on_the_screen_in_two_seconds(
     office,
-    page: Page,  # noqa: F811
+    page: Page,
 ):
     page.goto(office.address + "/alerts?state=new")
     newest = office.client.get("/api/v1/alerts?limit=1").json()["alerts"][0]
@@ -83,6 +83,6 @@ def test_pages_on_alerts_have_contrast_and_never_scroll_a_phone_sideways(office,
     for colours in ("light", "dark"):
         window = browser.new_page(color_scheme=colours, viewport={"width": 360, "height": 740})
         window.goto(office.address + address)
-        assert window.evaluate(_LOW_CONTRAST) == []
+        assert window.evaluate(LOW_CONTRAST) == []
         assert window.evaluate("document.documentElement.scrollWidth") <= 360
         window.close()
