@@ -29,9 +29,18 @@ STREAM_ROUND_FLOWS = Histogram(
 STREAM_ALERTS = Counter("netwarden_stream_alerts_total", "Alerts new in the store")
 STREAM_LOST = Counter("netwarden_stream_lost_total", "What a bound or a fault made us lose, by reason", ["reason"])
 STREAM_DEAD_LETTERS = Counter("netwarden_stream_dead_letters_total", "Bodies set aside that could not be processed")
+QUEUE_DROPPED = Counter(
+    "netwarden_queue_dropped_bodies_total", "Batches or dead letters that the queue's bounds pushed out", ["what"]
+)
 STREAM_RETRIES = Counter("netwarden_stream_retries_total", "Waits for something that is away", ["component"])
 STREAM_COMPONENT_UP = Gauge("netwarden_stream_component_up", "1 where it answers", ["role", "component"])
 QUEUE_DEPTH = Gauge("netwarden_queue_depth", "Batches that no worker has finished")
 SPOOL_BYTES = Gauge("netwarden_spool_bytes", "What a sensor keeps on disk until the queue takes it", ["sensor"])
 CAPTURE_PACKETS = Gauge("netwarden_capture_packets", "Packets metered since the sensor's start", ["sensor"])
 CAPTURE_DROPPED = Gauge("netwarden_capture_dropped_packets", "Packets the kernel's ring had no room for", ["sensor"])
+
+# A rise from nothing is none to Prometheus, so what must not go unseen begins at zero.
+for _reason in ("spool_full", "feed", "prediction_log"):
+    STREAM_LOST.labels(_reason)
+for _what in ("batch", "dead_letter"):
+    QUEUE_DROPPED.labels(_what)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from netwarden import telemetry
 from netwarden.errors import QueueFullError
 from netwarden.sources.store import DeadLetter, Message, QueueLimits
 
@@ -39,6 +40,10 @@ class MemoryQueue:
         """Messages and dead letters lost to the bounds."""
         return self._dropped
 
+    def _count_dropped(self, what: str) -> None:
+        self._dropped += 1
+        telemetry.QUEUE_DROPPED.labels(what).inc()
+
     def publish(self, body: bytes) -> str:
         """Append a body and return its id. Raises QueueFullError where there is no room in time."""
         with self._changed:
@@ -51,7 +56,7 @@ class MemoryQueue:
             overdue = self._clock() - limits.max_age_s
             while self._ready and (self._full(size) or (limits.max_age_s and self._ready[0].since_s < overdue)):
                 self._bytes -= len(self._ready.popleft().message.body)
-                self._dropped += 1
+                self._count_dropped("batch")
         elif not self._changed.wait_for(lambda: not self._full(size), limits.publish_timeout_s):
             raise QueueFullError(
                 f"the queue has been full ({len(self._ready) + len(self._pending)} messages, {self._bytes:,} bytes) "
@@ -121,7 +126,7 @@ class MemoryQueue:
                 self._dead.append(DeadLetter(str(next(self._numbers)), body, reason))
             while len(self._dead) > self._limits.dead_letters:
                 self._dead.popleft()
-                self._dropped += 1
+                self._count_dropped("dead_letter")
 
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """What was set aside, oldest first."""

@@ -12,6 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from netwarden import telemetry
 from netwarden.errors import QueueFullError, StoreError
 from netwarden.sources import redis_scripts as scripts
 from netwarden.sources.store import DeadLetter, Message, QueueLimits
@@ -50,6 +51,10 @@ class RedisQueue:
         """Messages and dead letters lost to the bounds by what this object did."""
         return self._dropped
 
+    def _count_dropped(self, what: str, count: int) -> None:
+        self._dropped += count
+        telemetry.QUEUE_DROPPED.labels(what).inc(count)
+
     def publish(self, body: bytes) -> str:
         """Append a body and return its id. Raises QueueFullError where there is no room in time."""
         limits = self._limits
@@ -57,7 +62,7 @@ class RedisQueue:
         deadline = time.monotonic() + limits.publish_timeout_s
         while True:
             given, dropped = self._run(self._publish, [_GROUP, body, *facts])
-            self._dropped += int(dropped)
+            self._count_dropped("batch", int(dropped))
             if given is not None:
                 return str(given.decode())
             if time.monotonic() > deadline:
@@ -110,7 +115,7 @@ class RedisQueue:
         """Acknowledge a pending message and set it (or `bodies` instead of it) aside with a reason."""
         aside = (message.body,) if bodies is None else bodies
         facts = [_GROUP, message.message_id, reason, self._limits.dead_letters, *aside]
-        self._dropped += int(self._run(self._dead_letter, facts))
+        self._count_dropped("dead_letter", int(self._run(self._dead_letter, facts)))
 
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """What was set aside, oldest first."""
