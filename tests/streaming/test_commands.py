@@ -11,6 +11,7 @@ from netwarden.errors import ConfigError, InputError
 from netwarden.settings import load_settings
 from netwarden.sources.connect import open_alert_store, open_queue
 from netwarden.streaming.batch import pack
+from tests.deploy.product import parse_command
 from tests.fixtures.data import ROOT
 from tests.streaming.conftest import batch_of, expected_alerts, stored_alerts
 
@@ -78,3 +79,17 @@ def test_dead_letters_are_listed_with_what_they_hold_and_put_back(run, named_flo
         assert run("dead-letters", "redrive", first, "9-9") == ("1 put back into the queue; 1 were no longer there\n")
         assert run("dead-letters", "redrive", "--all") == "1 put back into the queue\n"
         assert queue.depth() == 2
+
+
+@pytest.mark.parametrize("page", ["streaming.md", "migrating.md"])
+def test_every_command_in_the_guides_is_taken_with_its_options(page):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    blocks = "\n".join(re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    commands = re.findall(r"`(netwarden [^`\n]+)`", text) + re.findall(r"^(netwarden [^#\n]+)", blocks, re.MULTILINE)
+    whole = [command for command in commands if " -" in command]  # others only name a command: tests/test_docs.py
+    assert len(whole) > 5
+    for command in whole:
+        words = command.split()
+        if words[1] == "meter" and words[2] != "extract":
+            words.insert(2, "run")  # which may be left out
+        parse_command(words)
