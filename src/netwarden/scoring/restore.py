@@ -58,7 +58,7 @@ def _fetch(backup: Backup, bundle_id: str, folder: Path) -> DetectorBundle:
         bundle = load_bundle(fetched)
         if bundle.bundle_id != bundle_id:
             raise BundleError(f"{backup.address} keeps bundle {bundle.bundle_id} under the name of {bundle_id}")
-        if folder.exists():
+        if folder.exists() and _sound(folder) is None:  # others may have brought it back meanwhile
             aside = Path(tempfile.mkdtemp(prefix=f".damaged-{bundle_id}.", dir=folder.parent))
             shutil.move(folder, aside)
         try:
