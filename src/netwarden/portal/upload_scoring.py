@@ -60,7 +60,8 @@ def score_upload(settings: Settings, model: Model, received: Path, name: str) ->
     created_at = datetime.now(UTC)
     folder = uploads_folder(settings) / f"{created_at:%Y%m%d-%H%M%S-%f}-{secrets.token_hex(4)}"
     folder.mkdir(parents=True)
-    try:
+    with ExitStack() as failing:
+        failing.callback(shutil.rmtree, folder, ignore_errors=True)
         path = folder / "source" / _file_name(name)
         path.parent.mkdir()
         received.rename(path)
@@ -86,9 +87,7 @@ def score_upload(settings: Settings, model: Model, received: Path, name: str) ->
         )
         shutil.rmtree(path.parent)
         (folder / SUMMARY).write_text(summary.model_dump_json(), encoding="utf-8")  # last: it makes the upload exist
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        failing.pop_all()  # nothing failed: the folder stays
     _prune(settings)
     return Upload(folder)
 
