@@ -36,9 +36,14 @@ _TRIES = 3
 
 
 def open_bucket(settings: Settings) -> S3Backup:
-    """Backup in the bucket that the settings name; keys not set there are looked up where boto3 always does."""
+    """Backup in the bucket that the settings name."""
+    return S3Backup(s3_client(settings), settings.s3_bucket or "", settings.s3_endpoint)
+
+
+def s3_client(settings: Settings) -> Any:
+    """Client of the store that the settings name; keys not set there are looked up where boto3 always does."""
     secret, session = settings.aws_secret_access_key, settings.aws_session_token
-    client = boto3.client(
+    return boto3.client(
         "s3",
         endpoint_url=settings.s3_endpoint,
         region_name=settings.aws_region,
@@ -49,7 +54,6 @@ def open_bucket(settings: Settings) -> S3Backup:
             connect_timeout=_TIMEOUT_S, read_timeout=_TIMEOUT_S, retries={"mode": "standard", "max_attempts": _TRIES}
         ),
     )
-    return S3Backup(client, settings.s3_bucket or "", settings.s3_endpoint)
 
 
 class S3Backup:
