@@ -31,7 +31,7 @@ from netwarden.detectors.kinds import detector_kind
 from netwarden.detectors.scaling import fit_scaling
 from netwarden.features.preprocessor import fit_preprocessor
 from netwarden.flows.schema import load_schema
-from netwarden.settings import load_params
+from netwarden.params import load_params
 
 BUDGETS = {"b5": 0.05, "b1": 0.01}
 ATTACKS, UNKNOWN, RARE, NEW_BENIGN = 0.57, 0.3, 0.2, 0.15  # shares of what judges

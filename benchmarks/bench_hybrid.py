@@ -34,8 +34,8 @@ from netwarden.detectors.hybrid import Hybrid, HybridKind
 from netwarden.features.preprocessor import fit_preprocessor
 from netwarden.flows.schema import load_schema
 from netwarden.flows.table import FlowTable
+from netwarden.params import load_params
 from netwarden.scoring.scorer import Scorer
-from netwarden.settings import load_params
 from tests.fixtures.bundles import train_bundle
 
 _GIVEN = load_params(ROOT / "params.json")

@@ -141,7 +141,7 @@ def _profile(stage: str) -> None:
     started = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()), profiler:
         module = __import__(f"netwarden.stages.{stage}", fromlist=["run"])
-        from netwarden.settings import load_params  # noqa: PLC0415 - imports count too
+        from netwarden.params import load_params  # noqa: PLC0415 - imports count too
 
         settings = load_settings()
         module.run(settings, load_params(settings.workspace / "params.json"))

@@ -29,8 +29,8 @@ from figures import record
 from netwarden.detector_params import HybridParams
 from netwarden.flows.schema import load_schema
 from netwarden.flows.table import FlowTable
+from netwarden.params import load_params
 from netwarden.scoring.scorer import Scorer
-from netwarden.settings import load_params
 from netwarden.sources.connect import open_alert_store, open_feed, open_queue
 from netwarden.streaming.scored import facts_of, unpack_scored
 from netwarden.streaming.sensor import Sensor, Source, spool_folder

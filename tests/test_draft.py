@@ -21,8 +21,9 @@ from netwarden.features.preprocessor import fit_preprocessor
 from netwarden.flows.labels import load_families
 from netwarden.flows.schema import load_schema
 from netwarden.flows.table import FlowTable
+from netwarden.params import Params, TransformParams
 from netwarden.scoring.model import load
-from netwarden.settings import Params, TransformParams, load_settings
+from netwarden.settings import load_settings
 from netwarden.sources.draft import draft_schema
 from netwarden.sources.etl import run_etl
 from netwarden.sources.files import read_batches

@@ -12,7 +12,7 @@ import pytest
 from netwarden.flows.table import FlowTable
 from netwarden.scoring.batch import prediction, score_file
 from netwarden.scoring.scorer import Scorer
-from netwarden.settings import StreamSettings
+from netwarden.sections import StreamSettings
 from netwarden.sources.embedded_alerts import EmbeddedAlertStore
 from netwarden.sources.memory_queue import MemoryFeed, MemoryQueue
 from netwarden.streaming.batch import pack

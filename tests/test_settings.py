@@ -6,7 +6,8 @@ import pytest
 
 from netwarden.detectors.kinds import KINDS
 from netwarden.errors import ConfigError
-from netwarden.settings import load_params, load_settings
+from netwarden.params import load_params
+from netwarden.settings import load_settings
 from tests.fixtures.data import ROOT
 
 CARD = """\

@@ -119,7 +119,7 @@ def _stopped_by_interrupt() -> Iterator[threading.Event]:
 
 
 def _keep(settings: Settings, tuned: Tuned) -> None:
-    from netwarden.settings import load_params
+    from netwarden.params import load_params
     from netwarden.training.tracking import track_runs
 
     experiment = load_params(settings.workspace / "params.json").register_.experiment

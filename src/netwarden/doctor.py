@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from netwarden.errors import NetwardenError
-from netwarden.settings import Settings, load_params
+from netwarden.params import load_params
+from netwarden.settings import Settings
 
 Verdict = Literal["ok", "warn", "fail"]
 _FEW_FREE_BYTES = 2 * 10**9

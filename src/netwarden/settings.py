@@ -1,8 +1,7 @@
-"""Params (what changes a model) and Settings (what changes a deployment); the only reader of both."""
+"""What changes a deployment: config/ and the environment; the only reader of both."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -10,193 +9,22 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 
-from netwarden.detector_params import (
-    AutoencoderParams,
-    DecisionTreeParams,
-    HybridParams,
-    IsolationForestParams,
-    LogisticRegressionParams,
-    RandomForestParams,
-    StackingParams,
-    XgbClassifierParams,
-)
 from netwarden.errors import ConfigError
+from netwarden.sections import (
+    EtlSettings,
+    PortalSettings,
+    ScoringSettings,
+    Section,
+    StoreSettings,
+    StreamSettings,
+    TrackingSettings,
+    first_fault,
+)
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-# --- Params: params.json, one section per stage and per detector kind ---------------------------------------
-
-
-class IngestParams(_Frozen):
-    dataset: str = Field("lab", description="Dataset name in the store, as ETL wrote it")
-    schema_id: str = Field("", description="Schema to read it with; empty: the one its manifest names")
-
-
-class ValidateParams(_Frozen):
-    max_missing_share: float = Field(0.2, ge=0, le=1, description="Largest share of missing values a column may have")
-    max_out_of_range_share: float = Field(0.0, ge=0, le=1, description="Largest share of rows outside a column's range")
-    min_rows_per_class: int = Field(20, ge=2, description="Fewest rows of benign and of attack a split may have")
-    max_feature_auc: float = Field(
-        0.9999, gt=0.5, le=1, description="A single feature that tells attacks better than this is taken for a leak"
-    )
-    warn_feature_auc: float = Field(
-        0.98, gt=0.5, le=1, description="ROC AUC from which a single feature is worth a warning"
-    )
-    max_identifier_auc: float = Field(
-        0.9, gt=0.5, le=1, description="ROC AUC from which identifiers that tell attacks are worth a warning"
-    )
-
-
-class TransformParams(_Frozen):
-    seed: int = Field(7, ge=0, description="Seed of every split below")
-    test_share: float = Field(0.2, gt=0, lt=1, description="Test share where the schema's split policy draws one")
-    validation_share: float = Field(0.1, gt=0, lt=0.5, description="Share of training rows kept to compare models")
-    calibration_share: float = Field(0.05, gt=0, lt=0.5, description="Share of training rows kept to calibrate scores")
-    threshold_share: float = Field(0.1, gt=0, lt=0.5, description="Share of training rows kept to set the threshold")
-    features: Literal["", "all", "stable"] = Field(
-        "", description="Features to train on; stable: same in every build of the meter; empty: as the schema says"
-    )
-    leave_out: tuple[str, ...] = Field(
-        (), description="Patterns of features not to train on; those that match no feature of the schema do nothing"
-    )
-
-
-class ResampleParams(_Frozen):
-    method: Literal["none", "class_weights", "smote", "smotenc"] = Field(
-        "smotenc", description="How rare families come to count: as they are, by weight, or grown with synthetic rows"
-    )
-    target_share: float = Field(
-        0.1, gt=0, le=1, description="Families smaller than this share of the largest count or grow up to it"
-    )
-    neighbours: int = Field(5, ge=1, description="Neighbours that a synthetic row is drawn between")
-
-
-class TrainParams(_Frozen):
-    detector: str = Field("hybrid", description="Detector kind")
-    seed: int = Field(7, ge=0, description="Seed of resampling and of the detector")
-    threads: int = Field(0, ge=0, description="Threads for fitting; 0: all cores")
-    false_positive_budget: float = Field(0.01, gt=0, lt=1, description="Share of benign flows that may alert")
-    alerts_per_day: float | None = Field(
-        None,
-        gt=0,
-        description="False alerts a day at evaluate.flows_per_day; set, it is the budget instead of the share",
-    )
-    resample: ResampleParams = Field(default_factory=ResampleParams)
-
-
-class EvaluateParams(_Frozen):
-    worst_rows: int = Field(50, ge=0, description="How many confidently wrong rows the report lists")
-    permutation_rows: int = Field(4000, ge=0, description="Rows that importance is measured on; 0: skip it")
-    flows_per_day: int = Field(1_000_000, ge=1, description="Benign flows a day, for false alerts per day")
-
-
-class RegisterParams(_Frozen):
-    experiment: str = Field("netwarden", description="MLflow experiment")
-    tolerance: float = Field(0.0, ge=0, description="How much worse on validation a new champion may be")
-
-
-class Params(_Frozen):
-    """Everything in params.json. Unknown sections and keys are refused by name."""
-
-    ingest: IngestParams = Field(default_factory=IngestParams)
-    validate_: ValidateParams = Field(default_factory=ValidateParams, alias="validate")
-    transform: TransformParams = Field(default_factory=TransformParams)
-    train: TrainParams = Field(default_factory=TrainParams)
-    hybrid: HybridParams = Field(default_factory=HybridParams)
-    xgb_classifier: XgbClassifierParams = Field(default_factory=XgbClassifierParams)
-    random_forest: RandomForestParams = Field(default_factory=RandomForestParams)
-    decision_tree: DecisionTreeParams = Field(default_factory=DecisionTreeParams)
-    logistic_regression: LogisticRegressionParams = Field(default_factory=LogisticRegressionParams)
-    stacking: StackingParams = Field(default_factory=StackingParams)
-    isolation_forest: IsolationForestParams = Field(default_factory=IsolationForestParams)
-    autoencoder: AutoencoderParams = Field(default_factory=AutoencoderParams)
-    evaluate: EvaluateParams = Field(default_factory=EvaluateParams)
-    register_: RegisterParams = Field(default_factory=RegisterParams, alias="register")
-
-
-def load_params(path: Path) -> Params:
-    """Parameters of the pipeline from params.json.
-
-    Raises ConfigError that names the file and the key.
-    """
-    try:
-        return Params.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise ConfigError(f"{path} is missing; run from the folder that holds dvc.yaml and params.json") from None
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {_first_fault(error)}") from None
-
-
-# --- Settings: config/*.yaml and the environment ------------------------------------------------------------
-
-
-class EtlSettings(_Frozen):
-    batch_rows: int = Field(4096, ge=1, description="Rows per store transaction")
-    max_bad_share: float = Field(0.01, ge=0, le=1, description="Share of bad rows over which ETL stops")
-
-
-class ScoringSettings(_Frozen):
-    threads: int = Field(0, ge=0, description="Threads of one scorer; 0: all cores")
-    chunk_rows: int = Field(16_384, ge=256, description="Rows that a thread transforms and scores at a time")
-
-
-class PortalSettings(_Frozen):
-    host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
-    max_upload_mb: int = Field(512, ge=1)
-    page_rows: int = Field(100, ge=1)
-    keep_uploads: int = Field(50, ge=1, description="Scored uploads kept for paging and download")
-    allowed_hosts: list[str] = Field(default_factory=list, description="Host headers accepted besides our own")
-    trusted_proxies: list[str] = Field(default_factory=list, description="Addresses whose X-Forwarded-* count")
-    open_metrics: bool = Field(False, description="Serve /metrics without a token")
-    train_silence_s: float = Field(
-        50.0, gt=0, description="How long GET /train sends nothing; below the idle timeout of the proxies before it"
-    )
-
-
-class TrackingSettings(_Frozen):
-    timeout_s: float = Field(10.0, gt=0, description="How long an unreachable tracking server may hold a run up")
-
-
-class StoreSettings(_Frozen):
-    database: str = Field("netwarden", description="MongoDB database, where the URI names none")
-    timeout_s: float = Field(10.0, gt=0)
-
-
-class StreamSettings(_Frozen):
-    """The path from sensors to alerts."""
-
-    batch_rows: int = Field(2048, ge=1, description="Flows that a sensor sends at once, at most")
-    queue_messages: int = Field(1024, ge=1, description="Unfinished batches that make the queue full")
-    queue_mb: int = Field(256, ge=1, description="The same in megabytes")
-    when_full: Literal["wait", "drop_oldest"] = Field("wait", description="wait loses nothing; drop_oldest counts")
-    max_age_s: float = Field(0.0, ge=0, description="With drop_oldest: batches older than this go too; 0: none do")
-    spool_mb: int = Field(1024, ge=0, description="Disk that a sensor fills while the queue is away; then it waits")
-    worker_rows: int = Field(16_384, ge=1, description="Flows that a worker scores at once, about")
-    claim_after_s: float = Field(5.0, gt=0, description="A worker silent for this long loses its batches to others")
-    max_deliveries: int = Field(5, ge=2, description="A batch handed out more often is halved: it may kill workers")
-    dead_letters: int = Field(10_000, ge=1, description="Bodies kept that could not be processed")
-    feed_batches: int = Field(1000, ge=1, description="Scored batches kept for those who follow them")
-    prediction_logs: bool = Field(False, description="Also write scored flows as JSON lines under LOG_DIR")
-    prediction_log_mb: int = Field(100, ge=1, description="Size at which such a file is rotated")
-    prediction_log_files: int = Field(5, ge=1, description="Rotated files of each kind that are kept")
-    sensor: str = Field("", description="Name of the sensor; empty: the host's")
-    interim_s: float = Field(10.0, ge=0, description="Live: flows still open are reported this often; 0: never")
-    recent_packets: str = Field("", description="Live: how much of the latest packets to keep (64MB); empty: none")
-    replay_rate: float = Field(100.0, ge=0, description="Replay: flows a second; 0: as fast as they are taken")
-    replay_order: Literal["sequential", "shuffled"] = Field("sequential", description="Replay: order of the rows")
-    replay_loop: bool = Field(False, description="Replay: begin again at the end")
-    host: str = Field("127.0.0.1", description="Address of /health and /metrics of sensors and workers")
-    sensor_port: int = Field(9101, ge=0, le=65535, description="0: any free port, which the log names")
-    worker_port: int = Field(9102, ge=0, le=65535, description="0: any free port, which the log names")
-
-
-class Settings(_Frozen):
+class Settings(Section):
     """How this deployment is wired. Secrets are SecretStr: they never print."""
 
     workspace: Path = Field(description="Folder of dvc.yaml, params.json, schema/, config/")
@@ -364,7 +192,7 @@ def load_settings(environ: Mapping[str, str] | None = None, start: Path | None =
             }
         )
     except ValidationError as error:
-        raise ConfigError(f"config/netwarden.yaml or the environment: {_first_fault(error)}") from None
+        raise ConfigError(f"config/netwarden.yaml or the environment: {first_fault(error)}") from None
 
 
 def _meant(name: str) -> str:
@@ -436,16 +264,3 @@ def _apart(uri: str | None) -> tuple[str | None, str | None, str | None]:
         return uri, None, None
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     return bare, unquote(parts.username or "") or None, unquote(parts.password or "") or None
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        return f"unknown key '{where}'; check its spelling against the documentation"
-    return f"'{where}': {fault['msg']}" if where else str(fault["msg"])
-
-
-def params_json_schema() -> str:
-    """JSON schema of params.json, for forms and documentation."""
-    return json.dumps(Params.model_json_schema(by_alias=True), indent=2)

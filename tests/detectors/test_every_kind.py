@@ -25,8 +25,8 @@ from netwarden.detectors.threshold import choose_threshold, fit_calibration
 from netwarden.errors import ConfigError, SchemaError, TrainingError
 from netwarden.features.preprocessor import fit_preprocessor
 from netwarden.flows.table import FlowTable
+from netwarden.params import Params
 from netwarden.scoring.scorer import Scorer
-from netwarden.settings import Params
 from tests.detectors.networks import numpy_autoencoder
 
 SMALL = Params(

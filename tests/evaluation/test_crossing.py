@@ -10,7 +10,7 @@ from netwarden.evaluation.crossing import AT_HOME, cross, shared_features
 from netwarden.evaluation.split import assign_parts
 from netwarden.flows.schema import Column, FlowSchema, load_schema
 from netwarden.flows.table import FlowTable
-from netwarden.settings import TransformParams
+from netwarden.params import TransformParams
 from tests.fixtures.data import ROOT
 
 PARAMS = TransformParams()

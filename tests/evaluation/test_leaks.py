@@ -5,7 +5,7 @@ import pytest
 
 from netwarden.errors import DataCheckError
 from netwarden.evaluation.checks import require_passed, run_checks
-from netwarden.settings import ValidateParams
+from netwarden.params import ValidateParams
 from tests.fixtures.toy import make_table, with_column
 
 PARAMS = ValidateParams(max_missing_share=0.3)

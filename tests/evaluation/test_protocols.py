@@ -10,7 +10,7 @@ from netwarden.evaluation.split import assign_parts
 from netwarden.flows.content import row_hashes
 from netwarden.flows.schema import FlowSchema, Subset
 from netwarden.flows.table import FlowTable
-from netwarden.settings import TransformParams
+from netwarden.params import TransformParams
 from tests.fixtures.toy import with_column
 
 PARAMS = TransformParams()

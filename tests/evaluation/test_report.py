@@ -13,8 +13,8 @@ from netwarden.evaluation.plots import class_report, plot_tables
 from netwarden.evaluation.report import importance, most_wrong, outcome_of, subset_rows
 from netwarden.evaluation.split import TEST, assign_parts
 from netwarden.flows.schema import Subset
+from netwarden.params import Params
 from netwarden.scoring.scorer import Scorer
-from netwarden.settings import Params
 from netwarden.training.fit import fit_bundle
 from netwarden.training.rows import prepare
 from tests.fixtures.toy import make_schema, make_table, with_column

@@ -9,7 +9,7 @@ from netwarden.errors import DataCheckError, SchemaError
 from netwarden.evaluation.split import assign_parts, draw
 from netwarden.flows.content import row_hashes
 from netwarden.flows.schema import SplitPolicy
-from netwarden.settings import TransformParams
+from netwarden.params import TransformParams
 from tests.fixtures.toy import with_column
 
 PARAMS = TransformParams()

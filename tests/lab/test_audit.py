@@ -12,7 +12,8 @@ from netwarden.lab.audit_features import Reason, identifiers, load_reasons, sing
 from netwarden.lab.audit_models import MODELS, rounds, threshold_of
 from netwarden.lab.audit_page import COUNTS, audit_tables, counts_table, rewritten, write_page
 from netwarden.lab.days import Days, load_days
-from netwarden.settings import Settings, TransformParams
+from netwarden.params import TransformParams
+from netwarden.settings import Settings
 from tests.fixtures.data import ROOT
 from tests.fixtures.lab_days import write_days
 

@@ -5,7 +5,8 @@ import pytest
 
 from netwarden.detector_params import XgbClassifierParams
 from netwarden.evaluation.looks import PAGE
-from netwarden.settings import EvaluateParams, Params, Settings, TrainParams
+from netwarden.params import EvaluateParams, Params, TrainParams
+from netwarden.settings import Settings
 from netwarden.stages import evaluate, train, transform, validate
 from netwarden.stages.workspace import write_flows
 from tests.fixtures.toy import make_schema, make_table, with_column

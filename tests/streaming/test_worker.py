@@ -11,7 +11,7 @@ import pytest
 
 from netwarden.errors import BundleError
 from netwarden.flows.table import FlowTable, MeterStamp, alert_id
-from netwarden.settings import StreamSettings
+from netwarden.sections import StreamSettings
 from netwarden.sources.embedded_alerts import EmbeddedAlertStore
 from netwarden.sources.memory_queue import MemoryFeed, MemoryQueue
 from netwarden.sources.store import AlertStore, Feed, Queue

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from netwarden.detector_params import XgbClassifierParams
-from netwarden.settings import Params, ResampleParams, TrainParams, TransformParams
+from netwarden.params import Params, ResampleParams, TrainParams, TransformParams
 from netwarden.training.ablation import compare_resampling, resampling_table
 from tests.fixtures.toy import make_schema, make_table, with_column
 

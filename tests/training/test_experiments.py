@@ -7,7 +7,7 @@ from netwarden.detector_params import XgbClassifierParams
 from netwarden.errors import DataCheckError
 from netwarden.evaluation.protocols import protocol_of
 from netwarden.flows.schema import Subset
-from netwarden.settings import Params, ResampleParams, TrainParams, TransformParams
+from netwarden.params import Params, ResampleParams, TrainParams, TransformParams
 from netwarden.training.baselines import BASELINES, thresholds_of
 from netwarden.training.experiment_table import experiment_table
 from netwarden.training.experiments import BUDGETS, alerts_per_day, expected_precision, run_protocol

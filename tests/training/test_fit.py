@@ -9,7 +9,7 @@ from netwarden.detector_params import XgbClassifierParams
 from netwarden.detectors.bundle import TrainingFacts
 from netwarden.errors import TrainingError
 from netwarden.evaluation.split import assign_parts
-from netwarden.settings import Params, ResampleParams, TrainParams, TransformParams
+from netwarden.params import Params, ResampleParams, TrainParams, TransformParams
 from netwarden.training.fit import fit_bundle
 from netwarden.training.rows import load_training_rows, prepare, training_hash
 from tests.fixtures.toy import make_schema, make_table, with_column

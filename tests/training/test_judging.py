@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from netwarden.cli import app
 from netwarden.errors import ConfigError, NotFoundError
 from netwarden.evaluation.looks import PAGE
-from netwarden.settings import load_params, load_settings
+from netwarden.params import load_params
+from netwarden.settings import load_settings
 from netwarden.sources.etl import run_etl
 from netwarden.training.judging import judge_dataset
 from netwarden.training.params_file import write_values

@@ -15,9 +15,10 @@ from netwarden.detectors.bundle import load_bundle
 from netwarden.errors import SchemaError
 from netwarden.flows.schema import load_schema
 from netwarden.flows.table import FlowTable, MeterStamp
+from netwarden.params import Params
 from netwarden.scoring.intake import read_flows
 from netwarden.scoring.scorer import Scorer
-from netwarden.settings import Params, load_settings
+from netwarden.settings import load_settings
 from netwarden.sources.etl import run_etl
 from netwarden.stages import ingest, train, transform
 from tests.capture.frames import ACK, FIN, SYN, Packet, capture

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from netwarden.errors import ConfigError
-from netwarden.settings import load_params
+from netwarden.params import load_params
 from netwarden.training.params_file import with_value, write_values
 from tests.fixtures.data import ROOT
 

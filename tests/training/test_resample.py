@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from netwarden.detectors.base import FitRows
-from netwarden.settings import ResampleParams
+from netwarden.params import ResampleParams
 from netwarden.training.resample import resample
 
 CATEGORICAL = (False, True, False, True)

@@ -13,7 +13,7 @@ from netwarden.detectors.kinds import KINDS
 from netwarden.errors import ConfigError, DataCheckError, JobBusyError, TrainingError
 from netwarden.evaluation.split import assign_parts
 from netwarden.flows.schema import SplitPolicy
-from netwarden.settings import Params, ResampleParams, TrainParams
+from netwarden.params import Params, ResampleParams, TrainParams
 from netwarden.training.selection import catch, hold_out_types, objective_value
 from netwarden.training.tune import Effort, tune
 from netwarden.training.tuned import task_of

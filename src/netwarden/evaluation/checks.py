@@ -25,7 +25,7 @@ from netwarden.evaluation.leaks import (
 from netwarden.flows.content import row_hashes
 from netwarden.flows.schema import FAMILY, LABEL, ROW_ID, SOURCE_FILE, SOURCE_LINE, SPLIT, FlowSchema
 from netwarden.flows.table import FlowTable, arrow_type
-from netwarden.settings import ValidateParams
+from netwarden.params import ValidateParams
 
 _SHOWN_ROWS = 5
 Marks = npt.NDArray[np.bool_]

@@ -16,7 +16,7 @@ from netwarden.evaluation.split import TEST, VALIDATION, Parts, assign_parts
 from netwarden.flows.labels import BENIGN
 from netwarden.flows.schema import FAMILY, LABEL, ROW_ID, Column, FlowSchema, SplitPolicy
 from netwarden.flows.table import FlowTable
-from netwarden.settings import TransformParams
+from netwarden.params import TransformParams
 
 CROSS = "cross-dataset"
 MIN_SHARED_FEATURES = 5

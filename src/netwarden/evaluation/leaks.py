@@ -14,7 +14,7 @@ from netwarden.flows.content import row_hashes
 from netwarden.flows.labels import BENIGN
 from netwarden.flows.schema import LABEL, ROW_ID, SPLIT, FlowSchema
 from netwarden.flows.table import FlowTable
-from netwarden.settings import ValidateParams
+from netwarden.params import ValidateParams
 
 Marks = npt.NDArray[np.bool_]
 Found = tuple[str, int, str, Marks]  # name, how many, what, the rows concerned

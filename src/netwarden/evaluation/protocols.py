@@ -28,7 +28,7 @@ from netwarden.evaluation.split import (
 from netwarden.flows.labels import BENIGN
 from netwarden.flows.schema import FAMILY, LABEL, FlowSchema
 from netwarden.flows.table import FlowTable
-from netwarden.settings import TransformParams
+from netwarden.params import TransformParams
 
 Marks = npt.NDArray[np.bool_]
 Texts = npt.NDArray[np.str_]

@@ -14,7 +14,7 @@ from netwarden.errors import DataCheckError, SchemaError
 from netwarden.flows.content import Hashes, row_hashes
 from netwarden.flows.schema import FAMILY, SPLIT, FlowSchema
 from netwarden.flows.table import FlowTable
-from netwarden.settings import TransformParams
+from netwarden.params import TransformParams
 
 Parts = npt.NDArray[np.str_]
 FIT, CALIBRATION, THRESHOLD, VALIDATION, TEST = "fit", "calibration", "threshold", "validation", "test"

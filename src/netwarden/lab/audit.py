@@ -24,7 +24,8 @@ from netwarden.lab.audit_features import (
 )
 from netwarden.lab.audit_models import MODELS, Round, Verdicts, group_of, only, rounds, verdicts, without_strongest
 from netwarden.lab.days import Days, Texts, load_days
-from netwarden.settings import Settings, TransformParams, load_params
+from netwarden.params import TransformParams, load_params
+from netwarden.settings import Settings
 
 REASONS = Path("lab") / "reasons.yaml"
 GROUPS = ("seen", "other tool", "unseen")

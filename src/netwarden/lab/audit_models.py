@@ -23,7 +23,7 @@ from netwarden.evaluation.split import FIT, TEST, THRESHOLD
 from netwarden.flows.labels import BENIGN
 from netwarden.flows.truth import ATTACK
 from netwarden.lab.days import Days, Marks, Matrix, Texts
-from netwarden.settings import TransformParams
+from netwarden.params import TransformParams
 
 BUDGET = 0.001
 STRONGEST = 5

@@ -20,7 +20,8 @@ from netwarden.features.preprocessor import fit_preprocessor
 from netwarden.flows.labels import BENIGN, load_families
 from netwarden.flows.schema import LABEL, SOURCE_FILE, SPLIT, FlowSchema
 from netwarden.flows.table import FlowTable
-from netwarden.settings import Settings, TransformParams
+from netwarden.params import TransformParams
+from netwarden.settings import Settings
 from netwarden.sources.etl_plan import Plan, make_plan
 from netwarden.sources.files import read_batches
 

@@ -13,7 +13,7 @@ from netwarden.errors import SchemaError
 from netwarden.flows.content import row_hashes
 from netwarden.flows.labels import Families
 from netwarden.flows.schema import LABEL, FlowSchema
-from netwarden.settings import ValidateParams
+from netwarden.params import ValidateParams
 from netwarden.sources.files import read_batches
 
 

@@ -15,8 +15,9 @@ from netwarden.evaluation.plots import class_report, plot_tables
 from netwarden.evaluation.report import importance, most_wrong, outcome_of, subset_rows
 from netwarden.evaluation.split import TEST
 from netwarden.flows.schema import LABEL
+from netwarden.params import Params
 from netwarden.scoring.scorer import Scorer
-from netwarden.settings import Params, Settings
+from netwarden.settings import Settings
 from netwarden.stages.workspace import enter, output_folder, read_flows, write_json
 
 

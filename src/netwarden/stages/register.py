@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from netwarden.settings import Params, Settings
+from netwarden.params import Params
+from netwarden.settings import Settings
 from netwarden.stages.workspace import enter, output_folder
 from netwarden.training.registration import register_bundle
 

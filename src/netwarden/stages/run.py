@@ -13,7 +13,8 @@ from pathlib import Path
 
 from netwarden import jobs
 from netwarden.errors import ConfigError, JobBusyError, JobError, NotFoundError
-from netwarden.settings import Settings, load_params
+from netwarden.params import load_params
+from netwarden.settings import Settings
 from netwarden.sources.connect import open_registry
 from netwarden.sources.manifest import read_manifest
 

@@ -8,7 +8,8 @@ from netwarden.detectors.bundle import TrainingFacts
 from netwarden.features.preprocessor import load_preprocessor
 from netwarden.flows.schema import FlowSchema
 from netwarden.flows.table import MeterStamp
-from netwarden.settings import Params, Settings
+from netwarden.params import Params
+from netwarden.settings import Settings
 from netwarden.stages.workspace import enter, output_folder
 from netwarden.training.fit import fit_bundle
 from netwarden.training.lineage import shaping_commit

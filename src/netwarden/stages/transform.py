@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 
 from netwarden.evaluation.split import TEST, assign_parts
 from netwarden.flows.schema import ROW_ID
-from netwarden.settings import Params, Settings
+from netwarden.params import Params
+from netwarden.settings import Settings
 from netwarden.stages.workspace import enter, output_folder, read_flows, write_json
 from netwarden.training.rows import meter_stamp, prepare, training_hash
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from netwarden import logs
 from netwarden.evaluation.checks import require_passed, run_checks
-from netwarden.settings import Params, Settings
+from netwarden.params import Params
+from netwarden.settings import Settings
 from netwarden.stages.workspace import enter, output_folder, read_flows, write_json
 
 _log = logs.get(__name__)

@@ -14,7 +14,8 @@ from netwarden import jobs, logs
 from netwarden.errors import NetwardenError, NotFoundError
 from netwarden.flows.schema import FlowSchema
 from netwarden.flows.table import FlowTable
-from netwarden.settings import Params, Settings, load_params, load_settings
+from netwarden.params import Params, load_params
+from netwarden.settings import Settings, load_settings
 
 # Share of the whole pipeline that is done when a stage begins; measured on NSL-KDD.
 _STARTS = {"ingest": 0.0, "validate": 0.1, "transform": 0.2, "train": 0.3, "evaluate": 0.5, "register": 0.65}

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from netwarden import telemetry
 from netwarden.flows.table import FlowTable
-from netwarden.settings import Settings, StreamSettings
+from netwarden.sections import StreamSettings
+from netwarden.settings import Settings
 from netwarden.sources.store import Queue
 from netwarden.streaming.batch import ENDED_BY, FLOW_ID, HAD_INTERIM, INTERIM, Badge, StreamBatch
 from netwarden.streaming.health import Health

@@ -13,7 +13,7 @@ from typing import TypeVar
 from netwarden import telemetry
 from netwarden.errors import BundleError, InputError, StoreError
 from netwarden.logs import get
-from netwarden.settings import StreamSettings
+from netwarden.sections import StreamSettings
 from netwarden.sources.store import AlertStore, Feed, Message, Queue
 from netwarden.streaming.batch import pack, unpack
 from netwarden.streaming.health import Backoff, Health

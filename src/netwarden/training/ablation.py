@@ -15,7 +15,7 @@ from netwarden.evaluation.metrics import Outcome, measure
 from netwarden.flows.labels import BENIGN
 from netwarden.flows.schema import FlowSchema
 from netwarden.flows.table import FlowTable
-from netwarden.settings import Params, ResampleParams
+from netwarden.params import Params, ResampleParams
 from netwarden.training.fit import fit_and_calibrate, judge
 from netwarden.training.rounds import OpenRound, open_round, seeded
 from netwarden.training.rows import TrainingRows

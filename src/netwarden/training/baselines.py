@@ -16,7 +16,7 @@ from netwarden.errors import TrainingError
 from netwarden.evaluation.split import FIT, THRESHOLD
 from netwarden.features.preprocessor import Preprocessor
 from netwarden.flows.truth import ATTACK
-from netwarden.settings import Params
+from netwarden.params import Params
 from netwarden.training.fit import fit_and_calibrate
 from netwarden.training.rows import TrainingRows
 

@@ -19,7 +19,7 @@ from netwarden.evaluation.protocols import MIN_HELD_OUT_ROWS, Protocol, Round, w
 from netwarden.flows.labels import BENIGN
 from netwarden.flows.schema import FlowSchema
 from netwarden.flows.table import FlowTable
-from netwarden.settings import Params
+from netwarden.params import Params
 from netwarden.training.baselines import BASELINES, Judge, fit_judge
 from netwarden.training.rounds import open_round, seeded
 

@@ -21,7 +21,7 @@ from netwarden.features.preprocessor import Preprocessor
 from netwarden.flows.labels import BENIGN
 from netwarden.flows.schema import FlowSchema
 from netwarden.flows.table import MeterStamp
-from netwarden.settings import Params
+from netwarden.params import Params
 from netwarden.training.resample import resample
 from netwarden.training.rows import TrainingRows
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from netwarden.evaluation.crossing import cross
 from netwarden.evaluation.looks import LOOKED_AT, record_look
 from netwarden.evaluation.protocols import Protocol, protocol_of, without_test_rows
-from netwarden.settings import Params, Settings, load_params
+from netwarden.params import Params, load_params
+from netwarden.settings import Settings
 from netwarden.sources.stored import read_stored
 from netwarden.training.ablation import Resampled, compare_resampling
 from netwarden.training.experiments import Result, Say, run_protocol

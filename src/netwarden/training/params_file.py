@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from netwarden.settings import Params, load_params
+from netwarden.params import Params, load_params
 
 Value = int | float | str | None
 

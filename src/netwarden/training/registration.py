@@ -17,7 +17,8 @@ from typing import Any
 from netwarden import logs
 from netwarden.detectors.bundle import DetectorBundle, load_bundle
 from netwarden.evaluation.metrics import flat
-from netwarden.settings import Params, Settings
+from netwarden.params import Params
+from netwarden.settings import Settings
 from netwarden.sources.connect import open_backup, open_registry
 from netwarden.sources.folder_digest import digest_folder
 from netwarden.sources.store import Backup, BundleEntry, Registry

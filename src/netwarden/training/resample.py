@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from netwarden import logs
 from netwarden.detectors.base import FitRows, Matrix
-from netwarden.settings import ResampleParams
+from netwarden.params import ResampleParams
 
 _log = logs.get(__name__)
 _MISSING_CODE = -2.0  # stands for a missing category while neighbours are sought; -1 is an unknown one

@@ -13,7 +13,7 @@ from netwarden.evaluation.split import TEST
 from netwarden.features.preprocessor import Preprocessor
 from netwarden.flows.schema import FAMILY, LABEL, FlowSchema
 from netwarden.flows.table import FlowTable
-from netwarden.settings import Params, TransformParams
+from netwarden.params import Params, TransformParams
 from netwarden.training.rows import TrainingRows, prepare
 
 

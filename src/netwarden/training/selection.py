@@ -16,7 +16,7 @@ from netwarden.evaluation.protocols import MIN_HELD_OUT_ROWS, Round, protocol_of
 from netwarden.flows.labels import BENIGN
 from netwarden.flows.schema import FlowSchema
 from netwarden.flows.table import FlowTable
-from netwarden.settings import Params
+from netwarden.params import Params
 from netwarden.training.baselines import fit_judge
 from netwarden.training.fit import budget_in_force
 from netwarden.training.rounds import open_round, seeded

@@ -23,7 +23,8 @@ from sqlalchemy.exc import DBAPIError
 
 from netwarden.detector_params import Choice, Range
 from netwarden.errors import ConfigError, JobBusyError, TrainingError
-from netwarden.settings import Params, Settings, load_params
+from netwarden.params import Params, load_params
+from netwarden.settings import Settings
 from netwarden.sources.stored import read_stored
 from netwarden.training.selection import Caught, catch, objective_value
 from netwarden.training.tuned import Task, Trial, Tuned, Value, task_of

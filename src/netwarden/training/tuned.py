@@ -16,7 +16,7 @@ from netwarden.errors import ConfigError
 from netwarden.evaluation.split import assign_parts
 from netwarden.flows.schema import FlowSchema
 from netwarden.flows.table import FlowTable
-from netwarden.settings import Params
+from netwarden.params import Params
 from netwarden.training.fit import budget_in_force
 from netwarden.training.rows import training_hash
 from netwarden.training.selection import HeldOutTypes, hold_out_types
