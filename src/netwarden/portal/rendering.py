@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from netwarden import __version__
+from netwarden.portal.navigation import PLACES
 from netwarden.settings import Settings
 
 _REPOSITORY = Path(__file__).parents[3]
@@ -41,7 +42,7 @@ class Pages:
             "span": _span,
             "ago": _ago,
         }
-        self._templates.globals |= {"version": __version__, "asset": self._asset}
+        self._templates.globals |= {"version": __version__, "asset": self._asset, "places": PLACES}
 
     def render(self, request: Request, name: str, status: int = 200, **facts: Any) -> HTMLResponse:
         """The page of a template."""

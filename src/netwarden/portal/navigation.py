@@ -1,0 +1,26 @@
+"""The portal's places, in the order of the main menu."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Place:
+    """An entry of the menu; it is the present one on every page below `within`."""
+
+    title: str
+    address: str
+    within: tuple[str, ...]
+
+    def holds(self, path: str) -> bool:
+        """Whether a page belongs here."""
+        return any(path == start or (start != "/" and path.startswith(f"{start}/")) for start in self.within)
+
+
+PLACES = (
+    Place("Detect", "/", ("/", "/predict", "/uploads")),
+    Place("Alerts", "/alerts?state=new", ("/alerts", "/triage")),
+    Place("Train", "/runs", ("/runs", "/train")),
+    Place("API", "/docs", ("/docs",)),
+)
