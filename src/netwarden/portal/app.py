@@ -27,13 +27,26 @@ from netwarden.errors import (
     SchemaError,
     StoreError,
 )
-from netwarden.portal import alert_events, alerts, api, pages, predict, reference, training, triage, upload_alerts, why
+from netwarden.portal import (
+    alert_events,
+    alerts,
+    api,
+    audit,
+    pages,
+    plotly,
+    predict,
+    reference,
+    training,
+    triage,
+    upload_alerts,
+    why,
+)
 from netwarden.portal.champions import Champions
 from netwarden.portal.middleware import AnswerHead, BodyLimit, Boundary, Measure
 from netwarden.portal.rendering import Pages, problem
 from netwarden.portal.security import Access, Gatekeeper, access_for
 from netwarden.settings import Settings
-from netwarden.sources.connect import open_alert_store
+from netwarden.sources.connect import open_alert_store, open_portal_store
 
 _log = logs.get(__name__)
 _FORM_BYTES = 64 * 1024  # of any form, and what one adds around its file
@@ -66,7 +79,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.pages = Pages(settings)
     app.state.champions = Champions(settings)
     app.state.alerts = open_alert_store(settings)
-    for part in (predict, pages, why, alert_events, alerts, triage, upload_alerts, training, api):
+    app.state.portal_store = open_portal_store(settings)
+    for part in (predict, pages, why, alert_events, alerts, triage, upload_alerts, training, audit, api, plotly):
         app.include_router(part.router)
     reference.complete(app)
     app.mount("/static", StaticFiles(directory=app.state.pages.static), name="static")
@@ -89,6 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
 async def _until_the_end(app: FastAPI) -> AsyncIterator[None]:
     yield
     app.state.alerts.close()
+    app.state.portal_store.close()
 
 
 def serve(settings: Settings, host: str = "", port: int = 0) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netwarden.settings import Settings
+from netwarden.sources.portal_store import PortalStore
 from netwarden.sources.store import AlertStore, Backup, Feed, FlowStore, Lease, Queue, QueueLimits, Registry
 
 if TYPE_CHECKING:
@@ -39,6 +40,17 @@ def open_alert_store(settings: Settings) -> AlertStore:
     from netwarden.sources.embedded_alerts import EmbeddedAlertStore
 
     return EmbeddedAlertStore(settings.home / "alerts.sqlite")
+
+
+def open_portal_store(settings: Settings) -> PortalStore:
+    """The portal's audit log and notes: MongoDB where its address is set, else `portal.sqlite` under NETWARDEN_HOME."""
+    if settings.mongodb_uri:
+        from netwarden.sources.mongo_portal import MongoPortalStore
+
+        return MongoPortalStore(_mongo(settings))
+    from netwarden.sources.embedded_portal import EmbeddedPortalStore
+
+    return EmbeddedPortalStore(settings.home / "portal.sqlite")
 
 
 def open_registry(settings: Settings) -> Registry:
