@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from netwarden.flows.table import FlowTable
 from netwarden.params import load_params
 from netwarden.scoring.scorer import Scorer
 from netwarden.sources.connect import open_alert_store, open_feed, open_queue
-from netwarden.streaming.scored import facts_of, unpack_scored
+from netwarden.streaming.scored import read_scored
 from netwarden.streaming.sensor import Sensor, Source, spool_folder
 
 ROOT = Path(__file__).parents[1]
@@ -129,10 +128,8 @@ def quiet(at: Stand, flows: FlowTable, rate: float, seconds: float) -> Any:
     until(lambda: at.depth() == 0, "end of the queue", 60)
     found = []
     for _, body in feed.after(entries[-1][0], 100_000, 0):
-        table = unpack_scored(body)
-        facts = facts_of(table)
-        waited = datetime.fromisoformat(facts["scored_at"]) - datetime.fromisoformat(facts["sent_at"])
-        found += [waited.total_seconds()] * len(table)
+        batch = read_scored(body)
+        found += [batch.delay_s] * len(batch)
     feed.close()
     assert len(found) == len(ready)
     return found

@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from netwarden.flows.table import FlowTable
-from netwarden.scoring.batch import prediction, score_file
+from netwarden.scoring.batch import score_file
+from netwarden.scoring.output import prediction
 from netwarden.scoring.scorer import Scorer
 from netwarden.sections import StreamSettings
 from netwarden.sources.embedded_alerts import EmbeddedAlertStore
 from netwarden.sources.memory_queue import MemoryFeed, MemoryQueue
 from netwarden.streaming.batch import pack
-from netwarden.streaming.scored import unpack_scored
+from netwarden.streaming.scored import read_scored
 from netwarden.streaming.worker import Worker
 from tests.intake.conftest import bare, empty_settings, model, settings
 from tests.portal.conftest import listening
@@ -84,7 +85,7 @@ def test_the_stream_scores_alike(bundle, nsl_schema, bare, expected, tmp_path):
     queue.publish(pack(batch_of(with_ids(FlowTable(bare, "nsl_kdd")))))
     worker.work_once(threading.Event())
     ((_, body),) = feed.after("", 1, 0)
-    assert judged(unpack_scored(body).to_pylist()) == expected
+    assert judged(read_scored(body).flows.to_pylist()) == expected
     assert alerts.count() == sum(row["score"] >= row["threshold"] for row in expected)
     alerts.close()
 

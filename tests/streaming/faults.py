@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from netwarden.detectors.bundle import DetectorBundle
 from netwarden.flows.schema import load_schema
@@ -110,11 +111,24 @@ def stand(folder: Path, *, flows: int, rate: float, store: str = "embedded") -> 
 @contextmanager
 def redis_and_worker(folder: Path, bundle: DetectorBundle, flows: FlowTable) -> Iterator[Stand]:
     """Redis and one worker, started, for a bundle in charge; for benchmarks."""
+    with _benched(folder, bundle, flows, ["worker a"], stream="feed_batches: 100000") as at:
+        yield at
+
+
+@contextmanager
+def redis_worker_and_sensor(folder: Path, bundle: DetectorBundle, flows: FlowTable, rate: float) -> Iterator[Stand]:
+    """The same with a sensor that replays the second half of the flows in a loop, all started."""
+    with _benched(folder, bundle, flows, ["worker a", "sensor"], rate=rate, loop=True) as at:
+        yield at
+
+
+@contextmanager
+def _benched(folder: Path, bundle: DetectorBundle, flows: FlowTable, names: list[str], **how: Any) -> Iterator[Stand]:
     port = free_port()
     environment = {"REDIS_URL": f"redis://127.0.0.1:{port}/0"}
     deployment = deploy(folder / "home", flows, bundle, **environment)
-    roles = _roles(folder, environment, rate=0, stream="feed_batches: 100000")
-    programs = {"redis": redis_program(folder, port), "worker a": roles["worker a"]}
+    roles = _roles(folder, environment, **{"rate": 0, "stream": "", **how})
+    programs = {"redis": redis_program(folder, port), **{name: roles[name] for name in names}}
     try:
         for program in programs.values():
             program.start()
@@ -144,12 +158,15 @@ def _store(folder: Path, port: int) -> Program:
     return Program("store", [*command, *storage], folder / "store.log", dict(os.environ), port)
 
 
-def _roles(folder: Path, environment: dict[str, str], rate: float, stream: str = _SMALL_BATCHES) -> dict[str, Program]:
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "NUMBA_CACHE_DIR")}
+def _roles(
+    folder: Path, environment: dict[str, str], rate: float, stream: str = _SMALL_BATCHES, *, loop: bool = False
+) -> dict[str, Program]:
+    names = ("PATH", "HOME", "NUMBA_CACHE_DIR", "PYTHONPATH")
+    kept = {name: value for name, value in os.environ.items() if name in names}
     env = {**kept, **environment, "NETWARDEN_HOME": str(folder / "home"), "NETWARDEN_WORKSPACE": str(folder / "work")}
     _workspace(folder / "work", stream)
     run = [sys.executable, "-c", "from netwarden.cli import main; main()"]
-    replay = [*run, "sensor", "--replay", "made_up", "--rate", str(rate), "--port", "0"]
+    replay = [*run, "sensor", "--replay", "made_up", "--rate", str(rate), "--port", "0", *(["--loop"] if loop else [])]
     worker = [*run, "worker", "--port", "0"]
     return {
         "sensor": Program("sensor", replay, folder / "sensor.log", env),
@@ -161,7 +178,7 @@ def _roles(folder: Path, environment: dict[str, str], rate: float, stream: str =
 def _workspace(folder: Path, stream: str) -> None:
     (folder / "config").mkdir(parents=True)
     (folder / "schema").symlink_to(ROOT / "schema")
-    config = f"stream: {{sensor: edge, {stream}}}\nstore: {{timeout_s: 2}}\n"
+    config = f"stream: {{sensor: edge{stream and ', '}{stream}}}\nstore: {{timeout_s: 2}}\n"
     (folder / "config" / "netwarden.yaml").write_text(config)
 
 

@@ -11,11 +11,12 @@ import pytest
 
 from netwarden.errors import ConfigError
 from netwarden.portal.champions import Champions
-from netwarden.sources.connect import open_alert_store, open_registry
+from netwarden.sources.connect import open_alert_store, open_feed, open_registry
 from netwarden.sources.filters import Range
-from netwarden.streaming.health import Health, served
+from netwarden.streaming.health import Health, roles_in_process, served
 from netwarden.streaming.replay import ReplayPlan
 from netwarden.streaming.roles import run_sensor, run_together, run_worker
+from netwarden.streaming.scored import read_scored
 from netwarden.streaming.sensor import replay_source
 from tests.fixtures.bundles import train_bundle
 from tests.fixtures.servers import wait_until
@@ -29,6 +30,21 @@ def test_all_roles_in_one_process_store_exactly_what_the_scorer_says(deployment)
     assert str(report) == "1,500 flows sent"
     with closing(open_alert_store(settings)) as store:
         assert stored_alerts(store) == expected_alerts(deployment.flows, deployment.bundle)
+
+
+def test_a_portal_in_the_same_process_follows_the_scored_flows_and_sees_how_the_roles_are(deployment):
+    settings, seen = deployment.settings, list[dict[str, object]]()
+
+    def follow() -> None:
+        feed = open_feed(settings)
+        wait_until(lambda: sum(len(read_scored(body)) for _, body in feed.after("", 10_000, 1)) == 1500, "all flows")
+        wait_until(lambda: all("components" in role and role["components"] for role in roles_in_process()), "health")
+        seen.extend(roles_in_process())
+
+    source = replay_source(settings, ReplayPlan("made_up", rate=0))
+    run_together(settings, source, Champions(settings).choose, threading.Event(), follow)
+    assert {(role["role"], role["status"]) for role in seen} >= {("worker", "ok")}
+    assert roles_in_process() == []
 
 
 def test_what_was_sent_is_finished_before_all_roles_stop(deployment):

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pyarrow as pa
 import pytest
 
-from netwarden.errors import BundleError
+from netwarden.errors import BundleError, InputError
 from netwarden.flows.table import FlowTable, MeterStamp, alert_id
 from netwarden.sections import StreamSettings
 from netwarden.sources.embedded_alerts import EmbeddedAlertStore
@@ -17,7 +17,7 @@ from netwarden.sources.memory_queue import MemoryFeed, MemoryQueue
 from netwarden.sources.store import AlertStore, Feed, Queue
 from netwarden.streaming.batch import pack, unpack
 from netwarden.streaming.judge import ChooseModel
-from netwarden.streaming.scored import facts_of, prediction_logs, unpack_scored
+from netwarden.streaming.scored import prediction_logs, read_scored
 from netwarden.streaming.worker import Worker
 from tests.fixtures.bundles import train_bundle
 from tests.fixtures.servers import wait_until
@@ -285,13 +285,19 @@ def test_followers_get_every_flow_with_its_score(queue, alerts, choose, named_fl
     feed = MemoryFeed()
     send(queue, named_flows.slice(0, 500))
     work_off(worker_of(queue, alerts, choose, feed), queue)
-    tables = [unpack_scored(body) for _, body in feed.after("", 100, 0)]
-    assert sorted(name for table in tables for name in table["flow_id"].to_pylist()) == sorted(
+    batches = [read_scored(body) for _, body in feed.after("", 100, 0)]
+    assert sorted(name for batch in batches for name in batch.flows["flow_id"].to_pylist()) == sorted(
         named_flows.slice(0, 500).arrow["flow_id"].to_pylist()
     )
-    facts = facts_of(tables[0])
-    assert (facts["bundle_id"], facts["source"], facts["sensor"]) == (bundle.bundle_id, "replay", "test")
-    assert {"score", "verdict", "family", "threshold", "label"} <= set(tables[0].column_names)
+    first = batches[0]
+    assert (first.bundle_id, first.schema_id, first.source, first.sensor) == (
+        bundle.bundle_id, "nsl_kdd", "replay", "test",
+    )  # fmt: skip
+    assert first.sent_at == NOON
+    assert first.delay_s > 0
+    assert {"score", "verdict", "family", "threshold", "label"} <= set(first.flows.column_names)
+    with pytest.raises(InputError, match="14 bytes are no batch of scored flows"):
+        read_scored(b"GET / HTTP/1.1")
 
 
 def test_scored_flows_are_written_as_json_lines_on_request(alerts, choose, named_flows, bundle, tmp_path):

@@ -100,16 +100,16 @@ def open_queue(settings: Settings) -> Queue:
 
 
 def open_feed(settings: Settings) -> Feed:
-    """Scored flows for those who follow them: where the queue is."""
+    """Scored flows for those who follow them: in Redis, else one feed for all of this process with the same home."""
     entries = settings.stream.feed_batches
     if settings.redis_url:
         from netwarden.sources.redis_queue import RedisFeed
 
         url = settings.redis_url.get_secret_value()
         return RedisFeed(url, "scored", entries, timeout_s=settings.store.timeout_s)
-    from netwarden.sources.memory_queue import MemoryFeed
+    from netwarden.sources.memory_queue import shared_feed
 
-    return MemoryFeed(entries)
+    return shared_feed(str(settings.home.resolve()), entries)
 
 
 def open_backup(settings: Settings) -> Backup:

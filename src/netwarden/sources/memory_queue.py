@@ -9,6 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from weakref import WeakValueDictionary
 
 from netwarden import telemetry
 from netwarden.errors import QueueFullError
@@ -183,3 +184,16 @@ class MemoryFeed:
 
     def close(self) -> None:
         """Nothing to release."""
+
+
+_feeds: WeakValueDictionary[str, MemoryFeed] = WeakValueDictionary()
+_feeds_lock = threading.Lock()
+
+
+def shared_feed(name: str, entries: int) -> MemoryFeed:
+    """The feed of this name, the same for all who ask while anybody has it."""
+    with _feeds_lock:
+        feed = _feeds.get(name)
+        if feed is None:
+            feed = _feeds[name] = MemoryFeed(entries)
+        return feed

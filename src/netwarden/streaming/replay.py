@@ -63,8 +63,8 @@ def replayed(
     rows: FlowTable, plan: ReplayPlan, sensor: str, stop: threading.Event, start: int = 0
 ) -> Iterator[tuple[FlowTable, int]]:
     """Flows from row `start` on, each with the place behind it in all passes; ends with the rows, or at `stop`."""
-    began_s, place = time.monotonic(), start
-    pass_name, named = "", named_rows(_sendable(rows), sensor)
+    began_s, place, pass_name = time.monotonic(), start, ""
+    sendable = _sendable(rows)
     per_tick = plan.batch_rows if not plan.rate else max(1, min(plan.batch_rows, round(plan.rate * _TICK_S)))
     while not stop.is_set():
         if plan.rate and stop.wait(max(0.0, began_s + (place - start) / plan.rate - time.monotonic())):
@@ -72,10 +72,9 @@ def replayed(
         at = place % len(rows)
         if plan.loop and at == 0:
             pass_name = datetime.now(UTC).isoformat()
-            named = named_rows(_sendable(rows), sensor, pass_name)
         taken = min(per_tick, len(rows) - at)
         place += taken
-        yield named.slice(at, taken), place
+        yield named_rows(sendable.slice(at, taken), sensor, pass_name), place
         if not plan.loop and place >= len(rows):
             return
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from logging import LogRecord, makeLogRecord
 from logging.handlers import RotatingFileHandler
@@ -16,51 +17,75 @@ import pyarrow.compute as pc
 
 from netwarden.errors import ConfigError, InputError
 from netwarden.flows.schema import LABEL
-from netwarden.streaming.batch import FLOW_ID, column_of, from_ipc, to_ipc
+from netwarden.streaming.batch import ENDED_BY, FLOW_ID, Badge, column_of, from_ipc, to_ipc
 from netwarden.streaming.judge import Judged
 
-_ABOUT = (FLOW_ID, "started_at", "src_ip", "src_port", "dst_ip", "dst_port", "protocol", LABEL)
-_FACTS = b"netwarden.scored"
+_ABOUT = (FLOW_ID, "started_at", "src_ip", "src_port", "dst_ip", "dst_port", "protocol", ENDED_BY, LABEL)
+_FACTS = ("bundle_id", "schema_id", "source", "sensor", "sent_at", "scored_at")
+_METADATA = b"netwarden.scored"
 _MB = 1 << 20
 POSITIVE, NEGATIVE = "positive_predictions.log", "negative_predictions.log"
 
 
-def scored_table(judged: Judged, at: datetime) -> Any:
-    """Ids and endpoints of flows beside their scores, as an Arrow table.
+@dataclass(frozen=True)
+class ScoredBatch:
+    """Flows that one bundle scored, in one piece of the feed.
 
-    Its metadata `netwarden.scored` says as JSON: bundle_id, schema_id, source, sensor, sent_at and scored_at.
+    `flows` is an Arrow table: flow_id; where the flows have them started_at, endpoints, protocol, ended_by (`interim`:
+    still open) and label; score, verdict, family and threshold. An alert is score >= threshold; its id is
+    `netwarden.flows.table.alert_id(flow_id)`. `scored_at` is when the alerts had been stored.
     """
+
+    flows: Any
+    bundle_id: str
+    schema_id: str
+    source: Badge
+    sensor: str
+    sent_at: datetime  # of the oldest flow
+    scored_at: datetime
+
+    def __len__(self) -> int:
+        return int(self.flows.num_rows)
+
+    @property
+    def delay_s(self) -> float:
+        """From the sending of its oldest flow until all alerts were stored."""
+        return (self.scored_at - self.sent_at).total_seconds()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """All but the flows, as text."""
+        return {name: _text(getattr(self, name)) for name in _FACTS}
+
+
+def scored_batch(judged: Judged, at: datetime) -> ScoredBatch:
+    """Ids and endpoints of flows beside their scores; their alerts had been stored by `at`."""
     flows, batch = judged.batch.flows.arrow, judged.batch
     about = {name: column for name in _ABOUT if (column := column_of(flows, name)) is not None}
-    facts = {
-        "bundle_id": judged.bundle_id,
-        "schema_id": batch.flows.schema_id,
-        "source": batch.source,
-        "sensor": batch.sensor,
-        "sent_at": batch.sent_at.isoformat(),
-        "scored_at": at.isoformat(),
-    }
     table = pa.table([*about.values(), *judged.result.columns], names=[*about, *judged.result.column_names])
-    return table.replace_schema_metadata({_FACTS: json.dumps(facts).encode()})
+    return ScoredBatch(table, judged.bundle_id, batch.flows.schema_id, batch.source, batch.sensor, batch.sent_at, at)
 
 
-def pack_scored(table: Any) -> bytes:
-    """A table of `scored_table` as an Arrow IPC stream, as it stands in the feed."""
-    return to_ipc(table)
+def write_scored(batch: ScoredBatch) -> bytes:
+    """The batch as it stands in the feed: an Arrow IPC stream with the facts as JSON in metadata `netwarden.scored`."""
+    return to_ipc(batch.flows.replace_schema_metadata({_METADATA: json.dumps(batch.facts).encode()}))
 
 
-def unpack_scored(body: bytes) -> Any:
-    """The table that `pack_scored` packed. Raises InputError for anything else."""
+def read_scored(body: bytes) -> ScoredBatch:
+    """What `write_scored` wrote. Raises InputError for anything else."""
     try:
-        return from_ipc(body)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{len(body):,} bytes are no batch of scored flows: {error}") from None
+        table = from_ipc(body)
+        facts = json.loads((table.schema.metadata or {})[_METADATA])
+        times: dict[str, Any] = {name: datetime.fromisoformat(facts[name]) for name in ("sent_at", "scored_at")}
+        return ScoredBatch(table.replace_schema_metadata(), **{name: facts[name] for name in _FACTS} | times)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{len(body):,} bytes are no batch of scored flows ({type(error).__name__}: {error})"
+        ) from None
 
 
-def facts_of(table: Any) -> dict[str, str]:
-    """What the metadata of a `scored_table` says."""
-    found: dict[str, str] = json.loads(table.schema.metadata[_FACTS])
-    return found
+def _text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 class PredictionLogs:
@@ -79,10 +104,10 @@ class PredictionLogs:
         except OSError as error:
             raise ConfigError(f"LOG_DIR: {folder} cannot be written ({error.strerror})") from None
 
-    def write(self, table: Any) -> None:
-        """Append the flows of a `scored_table`. Raises OSError, as where the disk is full."""
+    def write(self, batch: ScoredBatch) -> None:
+        """Append scored flows. Raises OSError, as where the disk is full."""
+        table, facts = batch.flows, batch.facts
         alerts = pc.greater_equal(table.column("score"), table.column("threshold"))
-        facts = facts_of(table)
         for file, rows in zip(self._files, (table.filter(alerts), table.filter(pc.invert(alerts))), strict=True):
             for row in rows.to_pylist():
                 file.emit(makeLogRecord({"msg": json.dumps({**row, **facts}, default=str)}))

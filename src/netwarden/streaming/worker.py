@@ -18,7 +18,7 @@ from netwarden.sources.store import AlertStore, Feed, Message, Queue
 from netwarden.streaming.batch import pack, unpack
 from netwarden.streaming.health import Backoff, Health
 from netwarden.streaming.judge import Bad, ChooseModel, Delivery, Judged, judge_all
-from netwarden.streaming.scored import PredictionLogs, pack_scored, scored_table
+from netwarden.streaming.scored import PredictionLogs, scored_batch, write_scored
 
 _WAIT_S = 0.5  # for the next message, before it is asked again whether to stop
 _MOST_MESSAGES = 128  # of one round
@@ -163,18 +163,18 @@ class Worker:
 
     def _show(self, judged: Judged) -> None:
         """Tell those who follow. What they miss while the feed is away is counted; alerts never wait for it."""
-        table = scored_table(judged, datetime.now(UTC))
+        scored = scored_batch(judged, datetime.now(UTC))
         try:
-            self._feed.append(pack_scored(table))
+            self._feed.append(write_scored(scored))
         except StoreError as error:
-            telemetry.STREAM_LOST.labels("feed").inc(len(table))
-            _log.warning("followers miss flows", extra={"flows": len(table), "error": str(error)})
+            telemetry.STREAM_LOST.labels("feed").inc(len(scored))
+            _log.warning("followers miss flows", extra={"flows": len(scored), "error": str(error)})
         if self._logs is None:
             return
         try:
-            self._logs.write(table)
+            self._logs.write(scored)
         except OSError as error:
-            telemetry.STREAM_LOST.labels("prediction_log").inc(len(table))
+            telemetry.STREAM_LOST.labels("prediction_log").inc(len(scored))
             self.health.report("prediction_logs", str(error))
         else:
             self.health.report("prediction_logs")
