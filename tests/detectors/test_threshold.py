@@ -160,3 +160,12 @@ def test_threshold_and_calibration_survive_json_exactly():
     threshold = choose_threshold(calibration.apply(raw[labels == 0]), 0.01)
     assert Calibration.model_validate_json(calibration.model_dump_json()) == calibration
     assert Threshold.model_validate_json(threshold.model_dump_json()) == threshold
+
+def test_what_each_budget_finds_is_said_beside_it_and_kept_when_the_threshold_moves():
+    quiet = np.linspace(0, 0.5, 2001)
+    threshold = choose_threshold(quiet, 0.01).with_recall(np.array([0.1, 0.499, 0.6, 0.9]))
+    by_budget = {row.budget: row.recall for row in threshold.table}
+    assert by_budget[0.01] == 0.75
+    assert by_budget[0.001] == 0.5
+    assert threshold.moved(0.001).table == threshold.table
+    assert all(row.recall is None for row in choose_threshold(quiet, 0.01).table)

@@ -53,12 +53,16 @@ def fit_calibration(raw: Scores, labels: npt.NDArray[np.int8]) -> Calibration:
 
 
 class BudgetRow(_Frozen):
-    """What one budget buys. `interval`: where the true false positive rate lies, with 95 % confidence."""
+    """What one budget buys. `interval`: where the true false positive rate lies, with 95 % confidence.
+
+    `recall` is of the validation rows, which choose neither threshold nor detector; None: nobody has measured it.
+    """
 
     budget: float
     threshold: float
     realised: float
     interval: tuple[float, float]
+    recall: float | None = None
 
 
 class Threshold(_Frozen):
@@ -85,6 +89,15 @@ class Threshold(_Frozen):
         row = affordable[-1]
         facts = {"value": row.threshold, "budget": budget, "realised": row.realised, "interval": row.interval}
         return self.model_copy(update=facts)
+
+    def with_recall(self, attack_scores: Scores) -> Threshold:
+        """The same threshold with what each budget of the table finds of these attacks; without any, nothing is said."""
+        if not len(attack_scores):
+            return self
+        table = tuple(
+            row.model_copy(update={"recall": float(np.mean(attack_scores >= row.threshold))}) for row in self.table
+        )
+        return self.model_copy(update={"table": table})
 
 
 def budget_of(alerts_per_day: float, benign_flows_per_day: float) -> float:

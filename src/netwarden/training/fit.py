@@ -51,7 +51,7 @@ def fit_bundle(
         preprocessor=preprocessor,
         detector=made.detector,
         calibration=made.calibration,
-        threshold=made.threshold,
+        threshold=made.threshold.with_recall(validation.scores[validation.attack]),
         reference=describe_training(fit.matrix, fit.attack, fit_scores, made.quiet_scores, preprocessor),
         training=facts.model_copy(
             update={
