@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from typing import TYPE_CHECKING, Annotated, Any
@@ -63,6 +64,7 @@ def worker(
     ] = None,
 ) -> None:
     """Score flows from Redis with the champion and store their alerts; run as many as you need."""
+    _one_thread_for_products()
     from netwarden.streaming.roles import run_worker
 
     settings = _settings(worker_port=port, prediction_logs=log_predictions)
@@ -82,6 +84,7 @@ def up(
     portal: Annotated[bool, typer.Option("--portal/--no-portal", help="Without: ends when all is worked off")] = True,
 ) -> None:
     """Sensor, worker and portal in one process; no Redis needed."""
+    _one_thread_for_products()
     from netwarden.streaming.roles import run_together
 
     replaying = {"replay_rate": rate, "replay_loop": loop, "replay_order": _order(shuffled)}
@@ -110,6 +113,11 @@ def redrive(
     if bool(letters) == everything:
         raise ConfigError("give either ids of dead letters or --all")
     print(redrive_letters(_shared_settings(), letters))
+
+
+def _one_thread_for_products() -> None:
+    """Before NumPy is loaded. Rounds are small: threads that wait for each other cost a busy machine twice the time."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _settings(**changes: Any) -> Settings:
