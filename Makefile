@@ -48,7 +48,7 @@ test: lint types ## Everything CI asks for: style, types, layers, validators and
 ##@ Day to day
 
 .PHONY: setup setup-core data system-packages check fast serve train bench coverage notebook screenshots mlflow
-.PHONY: kernels bench-detection bench-meter bench-context bench-stream soak soak-stream fuzz fuzz-bounds flow-features lab lab-packages
+.PHONY: kernels bench-detection bench-meter bench-context bench-stream soak soak-stream soak-hour fuzz fuzz-bounds flow-features lab lab-packages
 setup: $(DEV) ## Environment for development in .venv (a second when it is up to date)
 
 setup-core: $(CORE) ## Environment for running only
@@ -89,6 +89,10 @@ bench-stream: $(DEV) ## How fast flows become stored alerts: sensor, Redis and o
 FAULT_ROUNDS ?= 30
 soak-stream: $(DEV) ## Kill worker, sensor, Redis and store FAULT_ROUNDS times under load; the store ends up exact
 	$(BIN)/python -m tests.streaming.faults --rounds $(FAULT_ROUNDS) --store mongodb
+
+SOAK_MINUTES ?= 60
+soak-hour: $(DEV) ## Memory and latency of sensor, Redis and worker under 5,000 flows/s for SOAK_MINUTES (needs redis-server)
+	$(BIN)/python benchmarks/soak_stream.py --minutes $(SOAK_MINUTES)
 
 bench-context: $(DEV) ## What the context columns are worth, on flows of the given captures (needs NETWARDEN_PCAPS)
 	$(BIN)/python benchmarks/bench_context.py

@@ -39,7 +39,7 @@ from tests.streaming.faults import Stand, redis_worker_and_sensor, until
 
 SUBJECT = "soak_stream"
 _ROWS = 60_000  # of one pass
-_WARM_S = 5.0  # until the first minute begins: processes start, models load
+_WARM_S = 5.0  # from the first scored flow until the first minute begins
 
 
 @dataclass
@@ -99,8 +99,7 @@ def soak(folder: Path, minutes: int, minute_s: float, rate: float, *, small: boo
     scorer = Scorer(bundle, threads=1)
     flows = few_alerts(scorer, made_up_flows(schema, rows, seed=2), 2 * rows)
     with redis_worker_and_sensor(folder, bundle, flows, rate) as at:
-        time.sleep(_WARM_S)
-        readings, follower = [], Follower(at)
+        readings, follower = [], Follower(at, min(_WARM_S, minute_s))
         for number in range(1, minutes + 1):
             readings.append(follower.minute(minute_s))
             told = asdict(readings[-1])
@@ -119,9 +118,11 @@ def default_hybrid() -> HybridParams:
 class Follower:
     """Reads the feed of scored flows, the depth of the queue and the processes' memory."""
 
-    def __init__(self, at: Stand) -> None:
+    def __init__(self, at: Stand, warm_s: float) -> None:
         self._at = at
         self._feed = open_feed(at.deployment.settings)
+        until(lambda: bool(self._feed.after("", 1, 0)), "the first scored flow", 120)
+        time.sleep(warm_s)
         self._last = (self._feed.after("", 1_000_000, 0) or [("0", b"")])[-1][0]
 
     def minute(self, seconds: float) -> Reading:
