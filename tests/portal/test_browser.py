@@ -8,6 +8,7 @@ import pyarrow.csv as pacsv
 import pytest
 from playwright.sync_api import Page, expect
 
+from netwarden.portal.navigation import PLACES
 from netwarden.scoring.codes import sample_npy
 from netwarden.scoring.model import champion
 from tests.portal.conftest import Portal
@@ -139,12 +140,13 @@ def test_colours_follow_the_button_and_are_remembered(portal, page):
 def test_everything_on_the_page_can_be_reached_by_keyboard(portal, page):
     page.goto(portal.address)
     reached = []
-    for _ in range(13):
+    for _ in range(9 + len(PLACES)):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.innerText.trim()"))
-    assert reached[:6] == ["Skip to content", "Netwarden", "Detect", "Alerts", "Train", "API"]
+    titles = [place.title for place in PLACES]
+    assert reached[: 2 + len(titles)] == ["Skip to content", "Netwarden", *titles]
     assert "file" in reached
-    assert "Detect" in reached[6:]
+    assert "Detect" in reached[2 + len(titles) :]
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])

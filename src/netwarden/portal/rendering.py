@@ -14,12 +14,20 @@ from urllib.parse import quote
 from fastapi import Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.requests import HTTPConnection
 
 from netwarden import __version__
+from netwarden.portal.charts import spark
 from netwarden.portal.navigation import PLACES
+from netwarden.portal.people import person
+from netwarden.portal.plotly import NAME as PLOTLY
+from netwarden.portal.plotly import plotly_bundle
 from netwarden.settings import Settings
 
 _REPOSITORY = Path(__file__).parents[3]
+# Beside times, and in the heads of their columns: portal.js puts in the zone that whoever looks has chosen.
+_ZONE = Markup('<span class="zone">UTC</span>')
 
 
 class Pages:
@@ -38,20 +46,25 @@ class Pages:
             "count": _count,
             "percent": _percent,
             "when": _when,
+            "plain_when": _plain_when,
+            "clock": _clock,
+            "day": _day,
+            "ago": _ago,
             "size": _size,
             "span": _span,
-            "ago": _ago,
+            "spark": spark,
         }
-        self._templates.globals |= {"version": __version__, "asset": self._asset, "places": PLACES}
+        self._templates.globals |= {"version": __version__, "asset": self._asset, "places": PLACES, "zone": _ZONE}
 
-    def render(self, request: Request, name: str, status: int = 200, **facts: Any) -> HTMLResponse:
+    def render(self, request: HTTPConnection, name: str, status: int = 200, **facts: Any) -> HTMLResponse:
         """The page of a template."""
-        text = self._templates.get_template(name).render(request=request, path=request.url.path, **facts)
+        facts |= {"request": request, "path": request.url.path, "who": person(request)}
+        text = self._templates.get_template(name).render(facts)
         return HTMLResponse(text, status)
 
     def _asset(self, name: str) -> str:
         """Address of a static file that changes with its content."""
-        path = self.static / name
+        path = plotly_bundle() if name == PLOTLY else self.static / name
         return f"/static/{name}?v={_digest(path, path.stat().st_mtime_ns)}"
 
 
@@ -61,7 +74,9 @@ def shipped_folder(settings: Settings, name: str) -> Path:
     return own if own.is_dir() else _REPOSITORY / name
 
 
-def problem(request: Request, status: int, detail: str, headers: dict[str, str] | None = None, **more: Any) -> Response:
+def problem(
+    request: HTTPConnection, status: int, detail: str, headers: dict[str, str] | None = None, **more: Any
+) -> Response:
     """An error: a page where the client asks for one, else problem details."""
     title = HTTPStatus(status).phrase
     if accepts_html(request):
@@ -74,7 +89,7 @@ def problem(request: Request, status: int, detail: str, headers: dict[str, str] 
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
-def accepts_html(request: Request) -> bool:
+def accepts_html(request: HTTPConnection) -> bool:
     """Whether the client asks for a page by name; `*/*` does not."""
     return _quality(request, "text/html") > 0
 
@@ -94,7 +109,7 @@ def event(value: Any) -> bytes:
     return f"data: {json.dumps(value)}\n\n".encode()
 
 
-def _quality(request: Request, kind: str) -> float:
+def _quality(request: HTTPConnection, kind: str) -> float:
     for part in request.headers.get("accept", "").split(","):
         name, *parameters = (piece.strip() for piece in part.split(";"))
         if name == kind:
@@ -119,12 +134,35 @@ def _percent(value: float, digits: int = 1) -> str:
     return f"{value * 100:.{digits}f}\u2009%"
 
 
-def _when(value: datetime) -> str:
+def _when(value: datetime) -> Markup:
+    """A moment to the second, in UTC until portal.js shows it in the chosen zone."""
+    return _time(value, _plain_when(value))
+
+
+def _clock(value: datetime) -> Markup:
+    return _time(value, value.astimezone(UTC).strftime("%H:%M"), "clock")
+
+
+def _day(value: datetime) -> Markup:
+    return _time(value, value.astimezone(UTC).strftime("%m-%d"), "day")
+
+
+def _ago(value: datetime) -> Markup:
+    """How long ago a moment is; portal.js keeps it true."""
+    return _time(value, _passed((datetime.now(UTC) - value).total_seconds()), "ago")
+
+
+def _time(value: datetime, text: str, form: str = "full") -> Markup:
+    moment = value.astimezone(UTC).isoformat(timespec="seconds")
+    return Markup('<time datetime="{}" data-form="{}">{}</time>').format(moment, form, text)
+
+
+def _plain_when(value: datetime) -> str:
+    """A moment in UTC where there may be no element, as in an attribute."""
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _ago(value: datetime) -> str:
-    seconds = (datetime.now(UTC) - value).total_seconds()
+def _passed(seconds: float) -> str:
     for name, length in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{int(seconds // length)}\u2009{name} ago"
