@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from netwarden.scoring.batch import prediction
+from netwarden.scoring.output import prediction
 from tests.fixtures.data import ROOT
 from tests.service.running import BENTOML, as_codes, bentoml_env, served, store
 

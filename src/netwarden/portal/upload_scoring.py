@@ -25,7 +25,7 @@ from netwarden.flows.alert import VERDICTS
 from netwarden.flows.schema import FlowSchema
 from netwarden.flows.table import arrow_type
 from netwarden.portal.uploads import ALERTS, FEATURES, REJECTED, ROWS, SUMMARY, Upload, UploadSummary, uploads_folder
-from netwarden.scoring.batch import prediction
+from netwarden.scoring.output import prediction
 from netwarden.scoring.intake import FlowBatch, RejectedInput, read_flows
 from netwarden.scoring.model import Model
 from netwarden.settings import Settings

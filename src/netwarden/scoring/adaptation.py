@@ -69,6 +69,11 @@ def adapt(bundle: DetectorBundle, matrix: Matrix, budget: float, most_aside: flo
     )
 
 
+def least_rows(budget: float) -> int:
+    """Flows that a budget takes: one row of a half may then alert."""
+    return max(LEAST_ROWS, int(np.ceil(2 / budget * (1 + MOST_ASIDE))))
+
+
 def _half(matrix: Matrix, categorical: tuple[bool, ...]) -> Marks:
     """Half of the rows by lot; equal rows together."""
     names = np.full(len(matrix), BENIGN)
@@ -76,7 +81,7 @@ def _half(matrix: Matrix, categorical: tuple[bool, ...]) -> Marks:
 
 
 def _require_rows(rows: int, budget: float) -> None:
-    least = max(LEAST_ROWS, int(np.ceil(2 / budget * (1 + MOST_ASIDE))))  # so that one row of a half may alert
+    least = least_rows(budget)
     if rows < least:
         raise InputError(
             f"{rows:,} flows are too few to calibrate a budget of {budget:.4%} on; give at least {least:,}, of all "

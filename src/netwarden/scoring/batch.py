@@ -1,71 +1,47 @@
-"""A file of flows to a file of scores, in bounded memory, written whole or not at all."""
+"""A file of flows to a file of scores: in bounded memory, part by part, written whole or not at all."""
 
 from __future__ import annotations
 
 import csv
+import shutil
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
+from pyarrow import ipc
 
 from netwarden.errors import InputError
-from netwarden.flows.alert import VERDICTS
-from netwarden.flows.schema import Column, FlowSchema
-from netwarden.flows.table import FlowTable, arrow_type
 from netwarden.flows.writing import FORMATS, drafts, table_writer
-from netwarden.scoring.explained import ExplainedAlert, Explaining
-from netwarden.scoring.intake import FlowBatch, RejectedInput, read_flows
+from netwarden.scoring.batch_report import BatchReport, Tally
+from netwarden.scoring.explained import Explaining
+from netwarden.scoring.intake import BATCH_ROWS, FlowBatch, RejectedInput, read_flows
+from netwarden.scoring.journal import Journal, open_journal
 from netwarden.scoring.model import Model, load
-from netwarden.scoring.scorer import RESULT
+from netwarden.scoring.output import output_columns, output_schema
 from netwarden.settings import Settings
 
-Progress = Callable[[float], None]  # share of the input done
+Progress = Callable[[float], None]  # share of the work done
 
+_SCORING = 0.97  # its share of the work; the rest is to put the parts together
+_GROUP_ROWS = 131_072  # rows written at a time: a Parquet row group
 _ROW = pa.field("row", pa.int64())
-_PREDICTION = pa.field("prediction", pa.int8())  # 0 benign, −1 attack: how users of arrays write it
 _REJECTED_HEADER = ("row", "line", "reason", "text")
+_SCORES, _REJECTED = "scores.arrow", "rejected.csv"
 
 
 @dataclass(frozen=True)
-class BatchReport:
-    """What a batch run did."""
+class Pieces:
+    """How a run is cut: rows read at a time, and seconds of work in a part, the most that a killed run has lost."""
 
-    target: Path
-    bundle_id: str
-    verdicts: dict[str, int]
-    rejected: dict[str, int]  # reason → rows
-    rejected_file: Path | None
-    unknown: dict[str, int]  # column → values outside the vocabulary
-    seconds: float
-    notes: tuple[str, ...] = ()  # what the input held besides flows
-    highest: tuple[ExplainedAlert, ...] = ()  # alerts, where they were to be explained
+    batch_rows: int = BATCH_ROWS
+    part_s: float = 5.0
 
-    @property
-    def rows(self) -> int:
-        """Rows scored."""
-        return sum(self.verdicts.values())
 
-    def __str__(self) -> str:
-        counts = ", ".join(f"{rows:,} {verdict}" for verdict, rows in self.verdicts.items())
-        lines = [
-            f"{self.rows:,} flows scored with bundle {self.bundle_id} into {self.target} "
-            f"in {self.seconds:.1f} s ({self.rows / max(self.seconds, 1e-9):,.0f}/s): {counts}"
-        ]
-        if self.rejected_file:
-            lines.append(f"{sum(self.rejected.values()):,} rows rejected, listed in {self.rejected_file}:")
-            lines += [f"  {rows:,} × {reason}" for reason, rows in Counter(self.rejected).most_common(10)]
-        lines += [f"{values:,} values of {name} that training never saw" for name, values in self.unknown.items()]
-        lines += self.notes
-        if self.highest:
-            alerts = self.rows - self.verdicts["benign"]
-            lines += [f"the highest of {alerts:,} alerts, all explained in column why:", *map(str, self.highest)]
-        return "\n".join(lines)
+_PIECES = Pieces()
 
 
 def score_file(
@@ -77,49 +53,28 @@ def score_file(
     bundle: str = "champion",
     explain: int = 0,
     progress: Progress | None = None,
+    pieces: Pieces = _PIECES,
 ) -> BatchReport:
     """Scores of a file that `read_flows` reads, in a Parquet, CSV or JSON-lines file (by its ending).
 
     Each scored flow has its input row (from 0), the schema's identifiers and times, score, verdict, family, threshold
     and prediction (0 or −1); with `explain`, each alert has that many reasons in column `why` (slow: some hundreds of
     alerts a second). Rejected rows go to TARGET.rejected.csv. `target` appears when all is done.
-    Without `progress`, a bar is drawn where standard error is a terminal.
+    A run that was killed or interrupted goes on where its last part ended, when the same is asked for again. Without
+    `progress`, a bar is drawn where standard error is a terminal.
     """
     _check_paths(source, target)
     model = load(bundle, settings, schema_id or None)
     started = time.perf_counter()
-    counts = _Counts(Counter(), Counter(), Counter())
-    explaining = Explaining(model.bundle, explain, target.suffix)
-    notes: tuple[str, ...] = ()
     rejected_file = target.with_name(target.name + ".rejected.csv")
-    with drafts(target, rejected_file) as (draft, rejected_draft), ExitStack() as open_files:
-        advance = progress or open_files.enter_context(_bar(source.name))
-        write = open_files.enter_context(table_writer(draft, target.suffix, _output_schema(model.schema, explaining)))
-        write_rejected = open_files.enter_context(_rejected_writer(rejected_draft))
-        for batch in read_flows(source, model.schema, model.vocabulary, published=model.published):
-            write(_scored(batch, model, counts, explaining))
-            write_rejected(batch.rejected)
-            counts.rejected.update(item.reason for item in batch.rejected)
-            notes += batch.notes
-            advance(batch.position)
-    return BatchReport(
-        target,
-        model.bundle.bundle_id,
-        {verdict: counts.verdicts[verdict] for verdict in VERDICTS},
-        dict(counts.rejected),
-        rejected_file if counts.rejected else None,
-        dict(counts.unknown),
-        time.perf_counter() - started,
-        notes,
-        explaining.highest,
-    )
-
-
-@dataclass(frozen=True)
-class _Counts:
-    verdicts: Counter[str]
-    rejected: Counter[str]
-    unknown: Counter[str]
+    with ExitStack() as stack:
+        journal = stack.enter_context(open_journal(target, _job(source, target, model, explain)))
+        advance = progress or stack.enter_context(_bar(source.name))
+        kept = Tally.of_state(journal.state).rows
+        tally = _score_parts(journal, source, model, Explaining(model.bundle, explain, target.suffix), advance, pieces)
+        with drafts(target, rejected_file) as (draft, rejected_draft):
+            _put_together(journal, draft, target.suffix, rejected_draft, advance)
+    return tally.report(target, model.bundle.bundle_id, rejected_file, time.perf_counter() - started, kept)
 
 
 def _check_paths(source: Path, target: Path) -> None:
@@ -133,55 +88,127 @@ def _check_paths(source: Path, target: Path) -> None:
         raise InputError(f"{target} is the input itself; choose another name for the scores")
 
 
-def _output_schema(schema: FlowSchema, explaining: Explaining) -> Any:
-    about = [pa.field(column.name, arrow_type(column)) for column in _identifying(schema)]
-    return pa.schema([_ROW, *about, *RESULT, _PREDICTION, *explaining.fields])
+def _job(source: Path, target: Path, model: Model, explain: int) -> dict[str, Any]:
+    """What makes two runs the same, so that one can go on with what the other has done."""
+    stat = source.stat()
+    return {
+        "source": str(source.resolve()),
+        "bytes": stat.st_size,
+        "changed_ns": stat.st_mtime_ns,
+        "bundle": model.bundle.bundle_id,
+        "schema": model.schema.model_dump(mode="json"),
+        "explain": explain,
+        "format": target.suffix.lower(),
+    }
 
 
-def _identifying(schema: FlowSchema) -> list[Any]:
-    return [column for column in schema.stored if column.role in ("identifier", "time")]
+# --- scoring --------------------------------------------------------------------------------------------------
 
 
-def _scored(batch: FlowBatch, model: Model, counts: _Counts, explaining: Explaining) -> Any:
-    result = model.scorer.score(batch.table, path="batch", unknown=counts.unknown)
+def _score_parts(
+    journal: Journal, source: Path, model: Model, explaining: Explaining, advance: Progress, pieces: Pieces
+) -> Tally:
+    """What the whole input held, once every row of it is in a part."""
+    tally = Tally.of_state(journal.state)
+    explaining.highest = tally.highest
+    batches = read_flows(
+        source,
+        model.schema,
+        model.vocabulary,
+        published=model.published,
+        batch_rows=pieces.batch_rows,
+        after=tally.place,
+    )
+    ended = tally.ended
+    while not ended:
+        draft = journal.begin()
+        ended = _score_part(draft, batches, model, explaining, tally, advance, pieces.part_s)
+        journal.commit(draft, tally.to_state())
+    return tally
+
+
+def _score_part(
+    folder: Path,
+    batches: Iterator[FlowBatch],
+    model: Model,
+    explaining: Explaining,
+    tally: Tally,
+    advance: Progress,
+    part_s: float,
+) -> bool:
+    """Whether the input ended; a part's scores and rejected rows are in a folder then, and counted in the tally."""
+    ends_at = time.perf_counter() + part_s
+    schema = output_schema([_ROW], model.schema, explaining.fields)
+    with (
+        table_writer(folder / _SCORES, ".arrow", schema) as write,
+        (folder / _REJECTED).open("w", newline="", encoding="utf-8") as rejected,
+    ):
+        for batch in batches:
+            write(_scored(batch, model, schema, tally, explaining))
+            _write_rejected(rejected, batch.rejected)
+            tally.rejected.update(item.reason for item in batch.rejected)
+            tally.notes += batch.notes
+            tally.place = batch.place
+            advance(batch.position * _SCORING)
+            if time.perf_counter() >= ends_at:
+                break
+        else:
+            tally.ended = True
+    tally.highest = explaining.highest
+    return tally.ended
+
+
+def _scored(batch: FlowBatch, model: Model, schema: Any, tally: Tally, explaining: Explaining) -> Any:
+    result = model.scorer.score(batch.table, path="batch", unknown=tally.unknown)
     for item in result.column("verdict").value_counts().to_pylist():
-        counts.verdicts[item["values"]] += item["counts"]
-    about = [_column(batch.table, column) for column in _identifying(model.schema)]
+        tally.verdicts[item["values"]] += item["counts"]
     why = explaining.columns(batch.table, batch.rows.tolist(), result)
-    columns = [pa.array(batch.rows), *about, *result.columns, prediction(result), *why]
-    return pa.Table.from_arrays(columns, schema=_output_schema(model.schema, explaining))
+    columns = [pa.array(batch.rows), *output_columns(batch.table, model.schema, result), *why]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _column(table: FlowTable, column: Column) -> Any:
-    """A column of a table; empty where its source has none, as captures lack what a laboratory knows."""
-    present = column.name in table.names
-    return table.arrow.column(column.name) if present else pa.nulls(len(table), arrow_type(column))
+def _write_rejected(file: Any, rejected: list[RejectedInput]) -> None:
+    csv.writer(file).writerows((item.row, item.line or "", item.reason, item.text) for item in rejected)
 
 
-def prediction(result: Any) -> Any:
-    """0 for benign and −1 for intrusion, as users of `.npy` uploads expect, of a result of `Scorer.score`."""
-    alert = pc.not_equal(result.column("verdict"), "benign")
-    return pc.negate(alert.cast(pa.int8()))
+# --- putting together -----------------------------------------------------------------------------------------
 
 
-# --- writing --------------------------------------------------------------------------------------------------
+def _put_together(journal: Journal, draft: Path, suffix: str, rejected_draft: Path, advance: Progress) -> None:
+    """One file of all parts' scores, and one of their rejected rows where there are any."""
+    parts = journal.parts
+    with ipc.open_stream(parts[0] / _SCORES) as first:
+        schema = first.schema
+    with table_writer(draft, suffix, schema) as write:
+        for done, part in enumerate(parts):
+            for table in _groups(part / _SCORES):
+                write(table)
+            advance(_SCORING + (1 - _SCORING) * (done + 1) / len(parts))
+    _join_rejected([part / _REJECTED for part in parts], rejected_draft)
 
 
-@contextmanager
-def _rejected_writer(path: Path) -> Iterator[Callable[[list[RejectedInput]], None]]:
-    """Writes rejected rows; the file begins with the first of them."""
-    with ExitStack() as opened:
-        rows: Any = None
+def _groups(path: Path) -> Iterator[Any]:
+    """A part's tables, small ones put together."""
+    with ipc.open_stream(path) as batches:
+        waiting: list[Any] = []
+        for batch in batches:
+            waiting.append(batch)
+            if sum(map(len, waiting)) >= _GROUP_ROWS:
+                yield pa.Table.from_batches(waiting)
+                waiting = []
+        if waiting:
+            yield pa.Table.from_batches(waiting)
 
-        def write(rejected: list[RejectedInput]) -> None:
-            nonlocal rows
-            if rejected and rows is None:
-                rows = csv.writer(opened.enter_context(path.open("w", newline="", encoding="utf-8")))
-                rows.writerow(_REJECTED_HEADER)
-            for item in rejected:
-                rows.writerow((item.row, item.line or "", item.reason, item.text))
 
-        yield write
+def _join_rejected(parts: Iterable[Path], target: Path) -> None:
+    held = [path for path in parts if path.stat().st_size]
+    if not held:
+        return
+    with target.open("wb") as joined:
+        joined.write((",".join(_REJECTED_HEADER) + "\r\n").encode())
+        for path in held:
+            with path.open("rb") as rows:
+                shutil.copyfileobj(rows, joined)
 
 
 @contextmanager

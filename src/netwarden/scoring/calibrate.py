@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,16 +23,24 @@ from netwarden.settings import Settings
 from netwarden.sources.store import BundleEntry
 
 _SHOWN, _EXPLAINED = 20, 2_000  # explaining is slow
+_ENDPOINTS = ["src_ip", "src_port", "dst_ip", "dst_port", "started_at"]
+
+
+CALIBRATED = "calibrated on"  # begins what the manifest of such a bundle says of its change
 
 
 @dataclass(frozen=True)
 class SetAside:
-    """A flow taken for an attack: its row in the input (from 0), its scores before and after, and what moves it."""
+    """A flow taken for an attack: its row in the input (from 0), its scores before and after, and what moves it.
+
+    `flow`: its endpoints, where the input says them.
+    """
 
     row: int
     score_before: float
     score: float
     reason: str
+    flow: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,8 @@ class Calibrated:
             f"{len(self.set_aside):,} flows set aside as likely attacks" + (", the oddest:" if self.set_aside else ""),
         ]
         lines += [
-            f"  row {each.row}: score {each.score_before:.4f} before, {each.score:.4f} after; {each.reason}"
+            f"  {each.flow or f'row {each.row}'}: score {each.score_before:.4f} before, {each.score:.4f} after; "
+            f"{each.reason}"
             for each in self.set_aside[:_SHOWN]
         ]
         if self.set_aside:
@@ -91,14 +101,30 @@ def calibrate_bundle(
     if budget is not None and not 0 < budget < 1:
         raise ConfigError(f"a budget of {budget:g} is none: it must be a share above 0 and below 1")
     model = load(bundle, settings)
-    sample = read_sample(model, source)
+    return calibrate_model(settings, model, read_sample(model, source), who, budget=budget, most_aside=most_aside)
+
+
+def calibrate_model(
+    settings: Settings,
+    model: Model,
+    sample: Sample,
+    who: str,
+    *,
+    budget: float | None = None,
+    most_aside: float = MOST_ASIDE,
+    occasion: str = "",
+) -> Calibrated:
+    """The same for a model and flows at hand; `occasion` ends the reason that the registry keeps.
+
+    Raises InputError where the flows are too few.
+    """
     origin = model.bundle
     earlier = origin.manifest.threshold
     matrix = origin.preprocessor.transform(sample.table.arrow)
     made = adapt(origin, matrix, earlier.budget if budget is None else budget, most_aside)
-    change = f"calibrated on {len(matrix):,} flows of another network, {int(made.set_aside.sum()):,} of them set aside"
+    change = f"{CALIBRATED} {len(matrix):,} flows of another network, {int(made.set_aside.sum()):,} of them set aside"
     parts = {"detector": made.detector, "threshold": made.threshold, "reference": made.reference}
-    entry = register_derived(settings, origin, change, who, **parts)
+    entry = register_derived(settings, origin, change + occasion, who, **parts)
     return Calibrated(
         origin.bundle_id,
         entry,
@@ -116,8 +142,8 @@ def write_set_aside(done: Calibrated, target: Path) -> None:
     """Write a CSV of all rows that were set aside, the oddest first."""
     with target.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(("row", "score_before", "score", "reason"))
-        table.writerows((each.row, each.score_before, each.score, each.reason) for each in done.set_aside)
+        table.writerow(("row", "score_before", "score", "reason", "flow"))
+        table.writerows((each.row, each.score_before, each.score, each.reason, each.flow) for each in done.set_aside)
 
 
 def _set_aside(model: Model, sample: Sample, made: Adapted, matrix: npt.NDArray[np.float32]) -> list[SetAside]:
@@ -131,9 +157,18 @@ def _set_aside(model: Model, sample: Sample, made: Adapted, matrix: npt.NDArray[
     order = np.argsort(-scores, kind="stable")
     places, scores = places[order], scores[order]
     earlier = origin.calibration.apply(origin.detector.score(matrix[places]))
-    shown = FlowTable(sample.table.arrow.take(pa.array(places[:_EXPLAINED])), model.schema.id, sample.table.meter)
+    rows = sample.table.arrow.take(pa.array(places))
+    shown = FlowTable(rows.slice(0, _EXPLAINED), model.schema.id, sample.table.meter)
     reasons = [reason[0].text for reason in explain(adapted, shown, top=1)] + [""] * (len(places) - len(shown))
+    facts = zip(sample.rows[places], earlier, scores, reasons, _endpoints(rows), strict=True)
+    return [SetAside(int(row), float(before), float(score), reason, flow) for row, before, score, reason, flow in facts]
+
+
+def _endpoints(rows: Any) -> list[str]:
+    """Between whom each flow ran, and when; empty where the rows do not say."""
+    if not set(_ENDPOINTS) <= set(rows.column_names):
+        return [""] * len(rows)
     return [
-        SetAside(int(row), float(before), float(score), reason)
-        for row, before, score, reason in zip(sample.rows[places], earlier, scores, reasons, strict=True)
+        "{src_ip}:{src_port} to {dst_ip}:{dst_port} at {started_at}".format_map(row)
+        for row in rows.select(_ENDPOINTS).to_pylist()
     ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BATCH_ROWS",
     "FlowBatch",
+    "Place",
     "RejectedInput",
     "Vocabulary",
     "category_codes",
@@ -54,10 +55,23 @@ class RejectedInput:
 
 
 @dataclass(frozen=True)
+class Place:
+    """How far an input was read: its rows, the lines of a text file, and what was skipped until there, by kind."""
+
+    rows: int = 0
+    lines: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+
+START = Place()
+
+
+@dataclass(frozen=True)
 class FlowBatch:
     """Flows in input order, the input row (from 0) of each, and the rows between them that were rejected.
 
     `position` is the share of the input read so far; `notes` are sentences on what the input held besides flows.
+    `place` is where the batch ends: reading can go on from there.
     """
 
     table: FlowTable
@@ -65,6 +79,7 @@ class FlowBatch:
     rejected: list[RejectedInput]
     position: float = 1.0
     notes: tuple[str, ...] = ()
+    place: Place = START
 
 
 def read_flows(
@@ -74,22 +89,24 @@ def read_flows(
     *,
     published: bool | None = None,
     batch_rows: int = BATCH_ROWS,
+    after: Place = START,
 ) -> Iterator[FlowBatch]:
     """Flows of a `.npy`, CSV (plain or gz), Parquet, Arrow, Zeek or Suricata file, or of a capture, in bounded memory.
 
     `vocabulary` says what category codes mean (see `vocabulary_of`); without it, the schema's own categories count.
     A capture is metered in the schema's mode; `published`: its flows end as those of the published CICFlowMeter files
-    do, by default where the schema's detectors are for such files.
+    do, by default where the schema's detectors are for such files. `after` goes on where an earlier reading of the
+    same file had come to.
     Raises InputError or SchemaError, in one sentence, where the file as a whole cannot be read as such flows.
     """
     with path.open("rb") as file:
         is_array = file.read(len(MAGIC)) == MAGIC
     if is_array or path.suffix.lower() == ".npy":
-        yield from read_array(open_npy(path), schema, vocabulary, name=path.name, batch_rows=batch_rows)
+        yield from read_array(open_npy(path), schema, vocabulary, name=path.name, batch_rows=batch_rows, after=after)
     elif is_capture(path):
-        yield from _read_capture(path, schema, schema.trains_on == "stable" if published is None else published)
+        yield from _read_capture(path, schema, schema.trains_on == "stable" if published is None else published, after)
     else:
-        yield from _read_file(path, schema, batch_rows)
+        yield from _read_file(path, schema, batch_rows, after)
 
 
 def read_array(
@@ -99,13 +116,14 @@ def read_array(
     *,
     name: str = "the array",
     batch_rows: int = BATCH_ROWS,
+    after: Place = START,
 ) -> Iterator[FlowBatch]:
     """Flows of a 2-D array of numbers in schema feature order, or of an array with named fields under any alias.
 
     A 1-D array of numbers is one row if its length fits. Raises InputError.
     """
     rows = as_rows(array, schema, name)
-    for start in range(0, len(rows), batch_rows):
+    for start in range(after.rows, len(rows), batch_rows):
         raw = raw_rows(rows[start : start + batch_rows], schema, vocabulary or {})
         batch = read_table(raw.table, schema)
         refused = [(start + row, reason) for row, reason in raw.refused.items()]
@@ -115,6 +133,7 @@ def read_array(
             start + raw.kept[batch.rows],
             _counted([RejectedInput(row, reason) for row, reason in sorted(refused)]),
             min((start + batch_rows) / len(rows), 1.0),
+            place=Place(min(start + batch_rows, len(rows))),
         )
 
 
@@ -124,30 +143,33 @@ def read_table(raw: Any, schema: FlowSchema) -> FlowBatch:
     return FlowBatch(fit.table, fit.kept, [RejectedInput(item.row, item.reason) for item in fit.rejected])
 
 
-def _read_file(path: Path, schema: FlowSchema, batch_rows: int) -> Iterator[FlowBatch]:
-    total = 0
-    skipped: Counter[str] = Counter()
-    for batch in read_batches(path, schema, batch_rows=batch_rows):
+def _read_file(path: Path, schema: FlowSchema, batch_rows: int, after: Place) -> Iterator[FlowBatch]:
+    total, last_line = after.rows, after.lines
+    skipped = Counter(after.skipped)
+    for batch in read_batches(path, schema, batch_rows=batch_rows, after_line=after.lines):
         skipped.update({kind: count for kind, count in batch.changed.items() if kind.startswith("skipped ")})
         # Every line of data was either kept or rejected, so a row's number is its line's rank.
         rejected = sorted(batch.rejected, key=lambda item: item.line)
         lines = np.sort(np.concatenate([batch.lines, [item.line for item in rejected]]).astype(np.int64))
         ranks = dict(zip(lines.tolist(), range(total, total + len(lines)), strict=True))
+        rows = total + np.searchsorted(lines, batch.lines)
+        total, last_line = total + len(lines), batch.last_line
         yield FlowBatch(
             batch.table,
-            total + np.searchsorted(lines, batch.lines),
+            rows,
             _counted([RejectedInput(ranks[item.line], item.reason, item.line, item.text) for item in rejected]),
             batch.position,
+            place=Place(total, last_line, dict(skipped)),
         )
-        total += len(lines)
     notes = tuple(f"{count:,} records skipped: {kind.removeprefix('skipped ')}" for kind, count in skipped.items())
     if total == 0:
         raise InputError(f"{path.name} holds no rows" + "".join(f"; {note}" for note in notes))
     if notes:
-        yield FlowBatch(empty_table(schema), np.arange(0), [], 1.0, notes)
+        yield FlowBatch(empty_table(schema), np.arange(0), [], 1.0, notes, Place(total, last_line, dict(skipped)))
 
 
-def _read_capture(path: Path, schema: FlowSchema, published: bool) -> Iterator[FlowBatch]:
+def _read_capture(path: Path, schema: FlowSchema, published: bool, after: Place) -> Iterator[FlowBatch]:
+    """Flows of a capture behind a place; those before it are metered again, as later ones depend on their packets."""
     from netwarden.capture.compiled import ready  # noqa: PLC0415 - only captures need Numba
     from netwarden.capture.meter import MeterSettings, cicflowmeter_settings  # noqa: PLC0415
     from netwarden.capture.metering import MeterReport, meter_captures, no_flows  # noqa: PLC0415
@@ -163,12 +185,15 @@ def _read_capture(path: Path, schema: FlowSchema, published: bool) -> Iterator[F
     report, total = MeterReport(), 0
     with closing(CaptureFile(path)) as file:
         for table in meter_captures([cast(Any, file)], settings, report=report):
-            yield FlowBatch(table, np.arange(total, total + len(table)), [], file.position)
-            total += len(table)
+            first, total = total, total + len(table)
+            known = min(max(after.rows - first, 0), len(table))
+            if known < len(table):
+                fresh, rows = table.slice(known, len(table) - known), np.arange(first + known, total)
+                yield FlowBatch(fresh, rows, [], file.position, place=Place(total))
     notes = tuple(_notes(report))
     if total == 0:
         raise InputError(f"{path.name} holds no flows: {'; '.join(notes) or 'it has no packets'}")
-    yield FlowBatch(no_flows(settings), np.arange(0), [], 1.0, notes)
+    yield FlowBatch(no_flows(settings), np.arange(0), [], 1.0, notes, Place(total))
 
 
 _COUNTED = {

@@ -55,7 +55,7 @@ class TextBlock:
 
     `lines` and `records` are per row of the table: line number (from 1) and place among the records (from 0).
     `malformed` lists records of another width: line, reason, text. `skipped` counts records that are no flows, by
-    kind. `position` is the share of the file read so far.
+    kind. `last_line` is the line that the block ends with, `position` the share of the file read so far.
     """
 
     table: Any
@@ -65,6 +65,7 @@ class TextBlock:
     skipped: Counter[str] = field(default_factory=Counter)
     repeated_headers: int = 0
     records_so_far: int = 0
+    last_line: int = 0
     position: float = 0.0
 
 
@@ -94,15 +95,15 @@ def read_layout(path: Path, schema: FlowSchema | None = None) -> Layout:
     return Layout(tuple(cells), delimiter, form.comment, form.encoding, lines[0])
 
 
-def read_blocks(path: Path, layout: Layout, block_rows: int) -> Iterator[TextBlock]:
-    """Every record of a file, in blocks of at most so many, in bounded memory.
+def read_blocks(path: Path, layout: Layout, block_rows: int, after_line: int = 0) -> Iterator[TextBlock]:
+    """Every record of a file, or those after a line, in blocks of at most so many, in bounded memory.
 
     A record is one line: line breaks inside quotes are not read. Raises InputError that names the line up to which a
     damaged file could be read.
     """
-    line = record = 0
-    headers_due = 1 if layout.header else 0
-    for whole, lines_in_text, position in _line_blocks(path, layout.encoding, block_rows):
+    line, record = after_line, 0
+    headers_due = 1 if layout.header and not after_line else 0
+    for whole, lines_in_text, position in _line_blocks(path, layout.encoding, block_rows, after_line):
         text, numbers, headers = _records_only(
             whole, np.arange(line + 1, line + 1 + lines_in_text), layout, bool(headers_due)
         )
@@ -120,6 +121,7 @@ def read_blocks(path: Path, layout: Layout, block_rows: int) -> Iterator[TextBlo
             skipped,
             max(headers - headers_due, 0),
             record + len(places),
+            line + lines_in_text,
             position,
         )
         line += lines_in_text
@@ -258,10 +260,10 @@ def _is_number(cell: str) -> bool:
 # --- blocks -----------------------------------------------------------------------------------------------------
 
 
-def _line_blocks(path: Path, encoding: str, block_rows: int) -> Iterator[tuple[str, int, float]]:
-    """Whole lines as text, how many, and the share of the file read so far."""
+def _line_blocks(path: Path, encoding: str, block_rows: int, after_line: int) -> Iterator[tuple[str, int, float]]:
+    """Whole lines behind a line as text, how many, and the share of the file read so far."""
     size = max(path.stat().st_size, 1)
-    done = taken = read = 0  # lines yielded, bytes yielded, bytes read, all after decompression
+    done = taken = read = 0  # lines and bytes dealt with, bytes read, all after decompression
     with open_text(path) as (stream, raw):
         rest, ahead = b"", b""
         while True:
@@ -274,8 +276,10 @@ def _line_blocks(path: Path, encoding: str, block_rows: int) -> Iterator[tuple[s
             if data and not ahead and not data.endswith(b"\n"):
                 data += b"\n"
             ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")) + 1
-            start = 0
-            for first in range(0, len(ends), block_rows):
+            passed = min(max(after_line - done, 0), len(ends))
+            start = int(ends[passed - 1]) if passed else 0
+            taken, done = taken + start, done + passed
+            for first in range(passed, len(ends), block_rows):
                 last = min(first + block_rows, len(ends)) - 1
                 block = data[start : ends[last]]
                 taken += len(block)

@@ -32,8 +32,8 @@ class FileBatch:
     """Some consecutive rows of a file as flows.
 
     `lines` is the line (Parquet: row) number of each flow, from 1; `changed` counts changed values by kind, header
-    lines repeated mid-file, and records that are no flows (`skipped event_type dns`); `position` is the share of the
-    file read so far.
+    lines repeated mid-file, and records that are no flows (`skipped event_type dns`); `last_line` is the line that the
+    batch ends with, `position` the share of the file read so far.
     """
 
     table: FlowTable
@@ -41,6 +41,7 @@ class FileBatch:
     rejected: list[RejectedRow]
     changed: dict[str, int] = field(default_factory=dict)
     position: float = 1.0
+    last_line: int = 0
 
 
 def read_batches(
@@ -52,15 +53,16 @@ def read_batches(
     batch_rows: int = BATCH_ROWS,
     labels: Any = None,
     name: str = "",
+    after_line: int = 0,
 ) -> Iterator[FileBatch]:
     """Flows of a file in batches of at most so many rows, in file order and bounded memory.
 
     `labels` is an Arrow array with one label per record, for files whose truth stands elsewhere. `name` is what
-    rejected rows call the file. Raises InputError for a file that cannot be read and SchemaError for one of another
-    schema.
+    rejected rows call the file. `after_line` goes on behind a line (Parquet: row), where no labels are given. Raises
+    InputError for a file that cannot be read and SchemaError for one of another schema.
     """
     fits = _Labels(labels, schema, path)
-    for block in _blocks(path, schema, batch_rows):
+    for block in _blocks(path, schema, batch_rows, after_line):
         raw = fits.put_into(block)
         conformed = conform(raw, schema, families, labelled=labelled)
         file = name or path.name
@@ -74,7 +76,8 @@ def read_batches(
             changed = {**changed, "repeated_header": block.repeated_headers}
         if block.skipped:
             changed = {**changed, **{f"skipped {kind}": records for kind, records in block.skipped.items()}}
-        yield FileBatch(conformed.table, block.lines[conformed.kept], rejected, changed, block.position)
+        lines = block.lines[conformed.kept]
+        yield FileBatch(conformed.table, lines, rejected, changed, block.position, block.last_line)
     fits.require_all_used()
 
 
@@ -122,24 +125,26 @@ def plain_name(path: Path) -> str:
 # --- blocks of any format ---------------------------------------------------------------------------------------
 
 
-def _blocks(path: Path, schema: FlowSchema | None, batch_rows: int) -> Iterator[TextBlock]:
+def _blocks(path: Path, schema: FlowSchema | None, batch_rows: int, after_line: int = 0) -> Iterator[TextBlock]:
     if _is_parquet(path):
         file = _parquet(path)
-        yield from _typed_blocks(file.iter_batches(batch_size=batch_rows), file.metadata.num_rows, path)
+        yield from _typed_blocks(
+            _parquet_batches(file, batch_rows, after_line), after_line, file.metadata.num_rows, path
+        )
     elif _is_arrow(path):
-        yield from _typed_blocks(_arrow_batches(path, batch_rows), 0, path)
+        yield from _typed_blocks(_behind(_arrow_batches(path, batch_rows), after_line), after_line, 0, path)
     else:
-        yield from read_blocks(path, read_layout(path, schema), batch_rows)
+        yield from read_blocks(path, read_layout(path, schema), batch_rows, after_line)
 
 
-def _typed_blocks(batches: Iterator[Any], rows: int, path: Path) -> Iterator[TextBlock]:
-    done = 0
+def _typed_blocks(batches: Iterator[Any], done: int, rows: int, path: Path) -> Iterator[TextBlock]:
     try:
         for batch in batches:
             table = pa.Table.from_batches([batch])
             records = np.arange(done, done + len(table))
             done += len(table)
-            yield TextBlock(table, records + 1, records, records_so_far=done, position=done / rows if rows else 0.0)
+            position = done / rows if rows else 0.0
+            yield TextBlock(table, records + 1, records, records_so_far=done, last_line=done, position=position)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path.name} is damaged after row {done}: {error}") from None
 
@@ -157,6 +162,24 @@ def _parquet(path: Path) -> Any:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path.name} is not a Parquet file: {error}") from None
+
+
+def _parquet_batches(file: Any, batch_rows: int, after_row: int) -> Iterator[Any]:
+    """Batches behind a row; row groups before it are not read."""
+    first = 0
+    while first < file.num_row_groups and after_row >= (rows := file.metadata.row_group(first).num_rows):
+        first, after_row = first + 1, after_row - rows
+    groups = list(range(first, file.num_row_groups))
+    return _behind(file.iter_batches(batch_size=batch_rows, row_groups=groups), after_row)
+
+
+def _behind(batches: Iterator[Any], row: int) -> Iterator[Any]:
+    """The batches without their first rows."""
+    for batch in batches:
+        passed = min(row, len(batch))
+        row -= passed
+        if passed < len(batch):
+            yield batch.slice(passed)
 
 
 def _arrow_reader(path: Path) -> Any:
