@@ -226,6 +226,14 @@ def track_sync() -> None:
     print(sync(_settings()))
 
 
+@track.command("mirror")
+def track_mirror() -> None:
+    """Point MLflow's alias `champion` of each schema at the bundle that our registry has in charge."""
+    from netwarden.training.tracking import mirror_champions
+
+    print("\n".join(mirror_champions(_settings())) or "no schema has a champion yet")
+
+
 @dagshub.command("connect")
 def dagshub_connect(repo: Annotated[str, typer.Argument(help="OWNER/REPO")]) -> None:
     """Set up MLflow and the DVC remote on DagsHub, and verify with a real request."""

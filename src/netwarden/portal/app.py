@@ -32,6 +32,8 @@ from netwarden.portal import (
     alerts,
     api,
     audit,
+    model_pages,
+    models,
     pages,
     plotly,
     predict,
@@ -80,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.champions = Champions(settings)
     app.state.alerts = open_alert_store(settings)
     app.state.portal_store = open_portal_store(settings)
-    for part in (predict, pages, why, alert_events, alerts, triage, upload_alerts, training, audit, api, plotly):
+    for part in (predict, pages, why, alert_events, alerts, triage, upload_alerts, model_pages, models, training, audit, api, plotly):
         app.include_router(part.router)
     reference.complete(app)
     app.mount("/static", StaticFiles(directory=app.state.pages.static), name="static")

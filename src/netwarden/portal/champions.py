@@ -45,6 +45,11 @@ class Champions:
                 self._looked_at = time.monotonic()
             return self._serving
 
+    def look_again(self) -> None:
+        """Ask the registry at the next request, whenever the last look was."""
+        with self._lock:
+            self._looked_at = -_LOOK_EVERY_S
+
     def choose(self, schema_id: str = "") -> Model:
         """Model of a schema, or the only one that serves.
 

@@ -13,6 +13,7 @@ PROBLEM = "application/problem+json"
 TAGS = [
     {"name": "detect", "description": "Flows in, verdicts out."},
     {"name": "alerts", "description": "Stored alerts, and what was decided on them."},
+    {"name": "models", "description": "Which bundle serves, how good each is, and what changes that."},
     {"name": "train", "description": "Run the training pipeline and follow it."},
     {"name": "operate", "description": "For probes and monitoring."},
 ]

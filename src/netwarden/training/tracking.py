@@ -120,6 +120,22 @@ def mirror_champion(settings: Settings, entry: BundleEntry) -> None:
     )
 
 
+def mirror_champions(settings: Settings) -> tuple[str, ...]:
+    """Champions that MLflow's aliases were pointed at, until the registry names no other; `schema: bundle` each."""
+    mirrored: dict[str, str] = {}
+    while wanted := [entry for entry in _champions(settings) if mirrored.get(entry.schema_id) != entry.bundle_id]:
+        for entry in wanted:
+            mirror_champion(settings, entry)
+            mirrored[entry.schema_id] = entry.bundle_id
+    return tuple(f"{schema_id}: {bundle_id}" for schema_id, bundle_id in mirrored.items())
+
+
+def _champions(settings: Settings) -> list[BundleEntry]:
+    with contextlib.closing(open_registry(settings)) as registry:
+        schemas = sorted({entry.schema_id for entry in registry.entries()})
+        return [champion for schema_id in schemas if (champion := registry.champion(schema_id))]
+
+
 def sync(settings: Settings) -> SyncReport:
     """Upload the runs kept while the server was away and mirror every champion; a second call uploads nothing.
 
@@ -136,9 +152,8 @@ def sync(settings: Settings) -> SyncReport:
         _logged(settings, settings.mlflow_uri, record)
         shutil.rmtree(folder)
         uploaded.append(record.name)
-    with _client(settings, settings.mlflow_uri) as client, contextlib.closing(open_registry(settings)) as registry:
-        schemas = sorted({entry.schema_id for entry in registry.entries()})
-        found = [champion for schema_id in schemas if (champion := registry.champion(schema_id))]
+    with _client(settings, settings.mlflow_uri) as client:
+        found = _champions(settings)
         mirrored = [entry for entry in found if _alias(client, entry.schema_id, entry.bundle_id, "champion")]
     names = tuple(f"{model_name(entry.schema_id)}: {entry.bundle_id}" for entry in mirrored)
     return SyncReport(settings.mlflow_uri, tuple(uploaded), names)
