@@ -14,6 +14,7 @@ from netwarden.cli_detection import calibrate, drift, threshold
 from netwarden.cli_experiments import experiments, resampling, tune
 from netwarden.cli_lab import lab
 from netwarden.cli_meter import meter
+from netwarden.cli_people import password
 from netwarden.cli_streaming import dead_letters, sensor, up, worker
 from netwarden.errors import NetwardenError
 from netwarden.settings import Settings, load_settings
@@ -160,6 +161,7 @@ app.command()(worker)
 app.command()(up)
 app.command()(resampling)
 app.command()(tune)
+app.command()(password)
 
 
 @models.command("list")

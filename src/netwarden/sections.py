@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 
 class Section(BaseModel):
@@ -23,6 +23,15 @@ class ScoringSettings(Section):
     chunk_rows: int = Field(16_384, ge=256, description="Rows that a thread transforms and scores at a time")
 
 
+class PersonSettings(Section):
+    """Somebody who may use the portal, with a password, a token or both; `netwarden password` makes the hashes."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.@-]{0,63}$")
+    role: Literal["viewer", "analyst", "admin"]
+    password: SecretStr = Field(SecretStr(""), description="Hash of the password")
+    token: SecretStr = Field(SecretStr(""), description="Hash of the bearer token")
+
+
 class PortalSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
@@ -32,6 +41,10 @@ class PortalSettings(Section):
     allowed_hosts: list[str] = Field(default_factory=list, description="Host headers accepted besides our own")
     trusted_proxies: list[str] = Field(default_factory=list, description="Addresses whose X-Forwarded-* count")
     open_metrics: bool = Field(False, description="Serve /metrics without a token")
+    people: list[PersonSettings] = Field(default_factory=list, description="Accounts; none: NETWARDEN_TOKEN alone")
+    logins_per_minute: int = Field(10, ge=1, description="Of one address; the same number may come at once")
+    uploads_per_minute: int = Field(120, ge=1, description="Of one person, or one address where there are no accounts")
+    trainings_per_minute: int = Field(20, ge=1, description="Requests to train of one person or address")
     train_silence_s: float = Field(
         50.0, gt=0, description="How long GET /train sends nothing; below the idle timeout of the proxies before it"
     )

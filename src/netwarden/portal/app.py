@@ -32,8 +32,7 @@ from netwarden.portal import (
     alerts,
     api,
     audit,
-    model_pages,
-    models,
+    login,
     pages,
     plotly,
     predict,
@@ -44,6 +43,7 @@ from netwarden.portal import (
     why,
 )
 from netwarden.portal.champions import Champions
+from netwarden.portal.limits import Limits
 from netwarden.portal.middleware import AnswerHead, BodyLimit, Boundary, Measure
 from netwarden.portal.rendering import Pages, problem
 from netwarden.portal.security import Access, Gatekeeper, access_for
@@ -64,6 +64,22 @@ _STATUS: tuple[tuple[type[NetwardenError], int], ...] = (
     (BackupError, 503),
 )
 
+# In this order their routes are tried.
+_PARTS = (
+    predict,
+    pages,
+    why,
+    alert_events,
+    alerts,
+    triage,
+    upload_alerts,
+    training,
+    audit,
+    login,
+    api,
+    plotly,
+)
+
 
 def create_app(settings: Settings) -> FastAPI:
     """The portal of a deployment; it starts without a bundle and picks one up as soon as there is one."""
@@ -78,11 +94,12 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.access = access_for(settings)
+    app.state.limits = Limits(settings)
     app.state.pages = Pages(settings)
     app.state.champions = Champions(settings)
     app.state.alerts = open_alert_store(settings)
     app.state.portal_store = open_portal_store(settings)
-    for part in (predict, pages, why, alert_events, alerts, triage, upload_alerts, model_pages, models, training, audit, api, plotly):
+    for part in _PARTS:
         app.include_router(part.router)
     reference.complete(app)
     app.mount("/static", StaticFiles(directory=app.state.pages.static), name="static")
@@ -137,7 +154,7 @@ def _announce(access: Access, host: str, port: int) -> None:
     if access.local and not access.given:
         _log.info(f"portal at http://{name}:{port}/ (this machine only, no login)")
     elif access.given:
-        _log.info(f"portal at http://{name}:{port}/ (log in with NETWARDEN_TOKEN)")
+        _log.info(f"portal at http://{name}:{port}/ (log in with an account or NETWARDEN_TOKEN)")
     else:
         reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else name  # noqa: S104 - compared, not bound
         _log.warning(

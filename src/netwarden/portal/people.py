@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from fastapi import Request
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 
 Role = Literal["viewer", "analyst", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "analyst", "admin")  # each may do what those before it may
@@ -15,25 +17,28 @@ ROLES: tuple[Role, ...] = ("viewer", "analyst", "admin")  # each may do what tho
 
 @dataclass(frozen=True)
 class Person:
-    """Whoever sent a request."""
+    """Whoever sent a request. `known`: by an account of their own, so that the name is theirs."""
 
     name: str
     role: Role
+    known: bool = False
 
     def may(self, role: Role) -> bool:
         """Whether this one has the rights of a role."""
         return ROLES.index(self.role) >= ROLES.index(role)
 
 
-_OWNER = Person("analyst", "admin")  # where no accounts are set up, whoever is let in may do everything
+OWNER = Person("analyst", "admin")  # on this machine without a login, whoever is there may do everything
+NOBODY = Person("nobody", "viewer")  # on the few addresses that are open to all
 
 
-def person(request: Request) -> Person:
-    """Who sent a request, as the gatekeeper found out."""
-    found: Person = getattr(request.state, "person", _OWNER)
+def person(request: HTTPConnection) -> Person:
+    """Who sent a request, or opened a WebSocket, as the gatekeeper found out."""
+    found: Person = getattr(request.state, "person", NOBODY)
     return found
 
 
+@cache  # one dependency a role, by which a test knows them again
 def needs(role: Role) -> Callable[[Request], Person]:
     """A dependency that answers 403 to those who have fewer rights, and names the others."""
 

@@ -15,7 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from netwarden.errors import InputError
 from netwarden.flows.schema import FlowSchema
+from netwarden.portal.audit import record
 from netwarden.portal.champions import Champions
+from netwarden.portal.limits import limited
+from netwarden.portal.people import needs
 from netwarden.portal.receiving import Form, receive_form
 from netwarden.portal.reference import Predictions, faults
 from netwarden.portal.rendering import prefers_json
@@ -111,6 +114,7 @@ _OPENAPI = {
     "/predict",
     tags=["detect"],
     summary="Verdicts of flows",
+    dependencies=[Depends(needs("analyst")), Depends(limited("upload"))],
     response_class=Response,
     openapi_extra=_OPENAPI,
     responses={
@@ -119,7 +123,7 @@ _OPENAPI = {
             "description": "A verdict for every flow: JSON where the request is JSON or accepts it, else a page",
             "content": {"text/html": {"schema": {"type": "string"}}},
         },
-        **faults(403, 413, 422, 503),
+        **faults(403, 413, 422, 429, 503),
     },
 )
 def predict(request: Request, sent: Annotated[Sent, Depends(read_request)]) -> Response:
@@ -130,6 +134,7 @@ def predict(request: Request, sent: Annotated[Sent, Depends(read_request)]) -> R
         return JSONResponse(score_rows(model, sent.rows))
     assert sent.file is not None  # noqa: S101 - read_request returns one or the other
     upload = score_upload(request.app.state.settings, model, sent.file, sent.file_name)
+    record(request, "upload", f"upload {upload.summary.id}", f"{upload.summary.name}, {upload.summary.rows} flows")
     if prefers_json(request):
         return StreamingResponse(upload.json(), media_type="application/json")
     response = show_upload(request, upload)

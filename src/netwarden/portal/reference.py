@@ -18,11 +18,13 @@ TAGS = [
     {"name": "operate", "description": "For probes and monitoring."},
 ]
 _FAULTS = {
-    403: "The request comes from another site",
+    401: "Log in, or send a token",
+    403: "The request comes from another site, or your role may not do this",
     404: "There is no such thing",
     409: "Another run is under way; `instance` is its address",
     413: "The body is too large",
     422: "Not readable; `detail` says why in one sentence",
+    429: "Too many requests of this kind; `Retry-After` says how long to wait",
     500: "The run failed; `stage` and `detail` say where and why",
     503: "No detector serves",
 }

@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from netwarden import jobs
 from netwarden.errors import JobBusyError, JobError
+from netwarden.portal.audit import record
+from netwarden.portal.limits import limited
+from netwarden.portal.people import needs
 from netwarden.portal.reference import Cancelled, body, faults
 from netwarden.portal.rendering import accepts_html, event, prefers_json, problem
 from netwarden.portal.runs import KIND, Run, describe_run, failure, start_training
@@ -30,12 +33,13 @@ _BEAT_S = 15.0  # proxies give up on a silent connection after 30 to 60 seconds
 @router.get(
     "/train",
     summary="Run the training pipeline",
+    dependencies=[Depends(needs("admin")), Depends(limited("training"))],
     response_class=Response,
     responses={
         200: body("text/plain", "It has run; JSON clients get the sentence as JSON", SUCCESS),
         202: {"model": Run, "description": "It runs; `Location` is its address (with `Prefer: respond-async`)"},
         303: {"description": "To the page that follows it, for browsers"},
-        **faults(403, 409, 500),
+        **faults(403, 409, 429, 500),
     },
 )
 async def train(request: Request) -> Response:
@@ -51,6 +55,7 @@ async def train(request: Request) -> Response:
         busy = await run_in_threadpool(jobs.running, settings.home, KIND)
         more: dict[str, Any] = {"run": busy.id, "instance": _address(busy)} if busy else {}
         return problem(request, 409, str(error), **more)
+    await run_in_threadpool(record, request, "train", f"run {job.id}")
     if accepts_html(request):
         return RedirectResponse(_address(job), 303)
     preferences = request.headers.get("prefer", "")
@@ -98,6 +103,7 @@ def run_events(request: Request, run_id: str) -> Response:
 @router.post(
     "/runs/{run_id}/cancel",
     summary="Cancel a run",
+    dependencies=[Depends(needs("admin"))],
     status_code=202,
     response_class=Response,
     responses={202: {"model": Cancelled, "description": "Asked to end"}, **faults(403, 404)},
@@ -106,6 +112,7 @@ def cancel_run(request: Request, run_id: str) -> Response:
     """Ask a run to end."""
     job = jobs.find(request.app.state.settings.home, KIND, run_id)
     job.cancel()
+    record(request, "cancel", f"run {job.id}")
     if accepts_html(request):
         return RedirectResponse(_address(job), 303)
     return JSONResponse(Cancelled(id=job.id, state=job.state).model_dump(), 202, {"Location": _address(job)})

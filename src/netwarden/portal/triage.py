@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +15,7 @@ from netwarden.flows.alert import TRIAGE_STATES, TriageState
 from netwarden.portal.alert_details import Decision, decision
 from netwarden.portal.alert_query import AlertQuery
 from netwarden.portal.alerts import NAME_COOKIE, Asked, remembered_name
+from netwarden.portal.people import needs, person
 from netwarden.portal.reference import faults
 from netwarden.sources.filters import Where
 from netwarden.sources.store import AlertStore, TriageAct
@@ -79,7 +80,7 @@ def bulk_page(request: Request, asked: Asked) -> Response:
     return response
 
 
-@router.post("/triage/all", include_in_schema=False)
+@router.post("/triage/all", include_in_schema=False, dependencies=[Depends(needs("analyst"))])
 def triage_all(
     request: Request, asked: Asked, state: Annotated[TriageState, Form()], note: Note = "", who: Name = ""
 ) -> Response:
@@ -88,7 +89,13 @@ def triage_all(
     return _told(f"/alerts?state=new&done={act.act_id}" if asked.state == "new" else f"/alerts?done={act.act_id}", who)
 
 
-@router.post("/api/v1/triage", tags=["alerts"], summary="Decide on all that match", responses=faults(403, 422))
+@router.post(
+    "/api/v1/triage",
+    tags=["alerts"],
+    summary="Decide on all that match",
+    dependencies=[Depends(needs("analyst"))],
+    responses=faults(403, 422),
+)
 def decide_all(request: Request, asked: Asked, asks: Asks) -> Decision:
     """Put all alerts that meet every part of the filter, now, into a state; at least one part is needed."""
     if not asked.chosen():
@@ -96,7 +103,7 @@ def decide_all(request: Request, asked: Asked, asks: Asks) -> Decision:
     return decision(_decide_all(request, asked, asks))
 
 
-@router.post("/alerts/{alert_id}/triage", include_in_schema=False)
+@router.post("/alerts/{alert_id}/triage", include_in_schema=False, dependencies=[Depends(needs("analyst"))])
 def triage_one(
     request: Request, alert_id: str, state: Annotated[TriageState, Form()], note: Note = "", who: Name = ""
 ) -> Response:
@@ -106,14 +113,18 @@ def triage_one(
 
 
 @router.post(
-    "/api/v1/alerts/{alert_id}/triage", tags=["alerts"], summary="Decide on one", responses=faults(403, 404, 422)
+    "/api/v1/alerts/{alert_id}/triage",
+    tags=["alerts"],
+    summary="Decide on one",
+    dependencies=[Depends(needs("analyst"))],
+    responses=faults(403, 404, 422),
 )
 def decide_one(request: Request, alert_id: str, asks: Asks) -> Decision:
     """Put an alert into a state."""
     return decision(_decide_one(request, alert_id, asks))
 
 
-@router.post("/triage/{act_id}/undo", include_in_schema=False)
+@router.post("/triage/{act_id}/undo", include_in_schema=False, dependencies=[Depends(needs("analyst"))])
 def undo_page(request: Request, act_id: str, who: Name = "") -> Response:
     """Take a decision back."""
     act = take_back(_store(request), act_id, who=_who(request, who), at=datetime.now(UTC))
@@ -121,7 +132,11 @@ def undo_page(request: Request, act_id: str, who: Name = "") -> Response:
 
 
 @router.post(
-    "/api/v1/triage/{act_id}/undo", tags=["alerts"], summary="Take a decision back", responses=faults(403, 404)
+    "/api/v1/triage/{act_id}/undo",
+    tags=["alerts"],
+    summary="Take a decision back",
+    dependencies=[Depends(needs("analyst"))],
+    responses=faults(403, 404),
 )
 def undo(request: Request, act_id: str, by: TakesBack) -> Decision:
     """Put the alerts that an act changed back into the state they had, except those that were changed since."""
@@ -159,7 +174,10 @@ def _told(address: str, who: str) -> Response:
 
 
 def _who(request: Request, name: str) -> str:
-    """A name as its owner gave it, with the address the request came from: there are no accounts yet."""
+    """The account's name; without accounts as its owner gave it, with the address the request came from."""
+    asking = person(request)
+    if asking.known:
+        return asking.name
     host = request.client.host if request.client else "unknown"
     return f"{name.strip() or remembered_name(request) or 'analyst'} ({host})"
 

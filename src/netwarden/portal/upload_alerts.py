@@ -6,14 +6,16 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from netwarden.errors import InputError
 from netwarden.flows.alert import Alert
 from netwarden.flows.table import alert_id, content_hash
+from netwarden.portal.audit import record
 from netwarden.portal.demo import truth_of
+from netwarden.portal.people import needs
 from netwarden.portal.reference import faults
 from netwarden.portal.uploads import Upload, UploadSummary, find_upload
 
@@ -33,7 +35,7 @@ class Kept(BaseModel):
     added: int = Field(description="Those that were not stored before: the same flow is one alert, whatever the file")
 
 
-@router.post("/uploads/{upload_id}/alerts", include_in_schema=False)
+@router.post("/uploads/{upload_id}/alerts", include_in_schema=False, dependencies=[Depends(needs("analyst"))])
 def keep_page(request: Request, upload_id: str) -> Response:
     """Store the alerts of a file, and show them."""
     upload = find_upload(request.app.state.settings, upload_id)
@@ -45,6 +47,7 @@ def keep_page(request: Request, upload_id: str) -> Response:
     "/api/v1/uploads/{upload_id}/alerts",
     tags=["alerts"],
     summary="Store a file's alerts",
+    dependencies=[Depends(needs("analyst"))],
     responses=faults(403, 404, 422),
 )
 def keep(request: Request, upload_id: str) -> Kept:
@@ -64,6 +67,7 @@ def _keep(request: Request, upload: Upload) -> Kept:
             added += request.app.state.alerts.add(piece)
             piece = []
     added += request.app.state.alerts.add(piece)
+    record(request, "store alerts", f"upload {summary.id}", f"{added} of {summary.alerts} are new")
     return Kept(alerts=summary.alerts, added=added)
 
 
