@@ -203,6 +203,28 @@ def test_what_is_handed_out_takes_room_until_it_is_acknowledged(make_queue):
     assert bodies(queue.read("a", 1, 1)) == [b"2"]
 
 
+def test_a_body_does_not_travel_again_while_the_queue_is_full(redis_url):
+    import redis  # noqa: PLC0415 - of this test alone
+
+    body = b"x" * 1_000_000
+    with redis.Redis.from_url(redis_url) as server:
+
+        def received() -> int:
+            return int(server.info("stats")["total_net_input_bytes"])
+
+        queue = RedisQueue(redis_url, QueueLimits(messages=1, publish_timeout_s=0.2))
+        queue.publish(body)
+        before = received()
+        for _ in range(3):
+            with pytest.raises(QueueFullError):
+                queue.publish(body)
+        assert received() - before < 1.1 * len(body)
+        queue.acknowledge(ids(queue.read("a", 1, 0)))
+        queue.publish(body)
+        assert queue.depth() == 1
+        queue.close()
+
+
 def test_a_full_queue_that_drops_loses_the_oldest_that_nobody_has_and_counts_it(make_queue):
     queue = make_queue(messages=3, when_full="drop_oldest")
     queue.publish(b"0")

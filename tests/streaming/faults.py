@@ -216,7 +216,7 @@ def _compared(at: Stand, killed: dict[str, int]) -> str:
     assert not (missing or extra or different), (
         f"{counts}: {len(missing)} missing, {len(extra)} too many, {len(different)} different"
     )
-    return f"{counts}, id by id the same; killed: {killed}"
+    return f"{counts}, id by id the same; {sum(killed.values())} kills: {killed}"
 
 
 def main() -> None:
@@ -224,7 +224,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--rate", type=float, default=400)
-    parser.add_argument("--flows", type=int, default=40_000)
+    parser.add_argument("--flows", type=int, default=60_000)
     parser.add_argument("--pause", type=float, default=3.0)
     parser.add_argument("--store", choices=("embedded", "mongodb"), default="embedded")
     options = parser.parse_args()

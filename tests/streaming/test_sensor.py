@@ -54,6 +54,22 @@ def test_a_spool_gives_several_small_bodies_at_once_but_no_more_flows_than_asked
     assert [body for _, body in spool.oldest(2)] == [b"4"]
 
 
+def test_small_bodies_on_disk_become_one_in_their_place_and_a_join_cut_short_loses_none(tmp_path):
+    spool = Spool(tmp_path, MB)
+    for number in range(7):
+        spool.append(b"%d" % number, flows=2)
+    spool.remove_first()
+    assert (spool.small(4), spool.small(99)) == ([b"1", b"2"], [])
+    assert spool.join(2, b"1+2")
+    assert spool.small(4) == [b"3", b"4"]
+    assert spool.join(1, b"3")  # the next is of another kind
+    assert spool.small(4) == [b"4", b"5"]
+    assert spool.join(2, b"4+5")
+    assert (spool.small(4), spool.bytes) == ([], len(b"1+234+56"))
+    again = Spool(tmp_path, MB)
+    assert [(taken(again), again.bytes) for _ in range(4)] == [(b"1+2", 5), (b"3", 4), (b"4+5", 1), (b"6", 0)]
+
+
 def test_a_spool_refuses_what_exceeds_its_bound_or_a_disk_that_fails(tmp_path):
     spool = Spool(tmp_path / "spool", 10)
     assert spool.append(b"x" * 10, 1)

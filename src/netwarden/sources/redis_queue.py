@@ -19,7 +19,7 @@ from netwarden.sources.store import DeadLetter, Message, QueueLimits
 
 _GROUP = "workers"
 _BODY = b"body"
-_FULL_POLL_S = 0.02
+_FULL_POLL_S = (0.01, 0.2)  # the first wait for room and the longest
 _PREFIX = "{netwarden}"  # in braces: a cluster keeps all keys of a script on one node
 
 
@@ -36,9 +36,11 @@ class RedisQueue:
         self._dead = f"{self._stream}:dead"
         self._keys = [self._stream, f"{self._stream}:sizes", f"{self._stream}:bytes", self._dead]
         self._dropped = 0
+        self._was_full = False
         register = self._server.client.register_script
-        self._publish, self._acknowledge, self._split, self._dead_letter, self._redrive = map(
-            register, (scripts.PUBLISH, scripts.ACKNOWLEDGE, scripts.SPLIT, scripts.DEAD_LETTER, scripts.REDRIVE)
+        self._publish, self._room = register(scripts.PUBLISH), register(scripts.ROOM)
+        self._acknowledge, self._split, self._dead_letter, self._redrive = map(
+            register, (scripts.ACKNOWLEDGE, scripts.SPLIT, scripts.DEAD_LETTER, scripts.REDRIVE)
         )
 
     @property
@@ -57,20 +59,30 @@ class RedisQueue:
 
     def publish(self, body: bytes) -> str:
         """Append a body and return its id. Raises QueueFullError where there is no room in time."""
-        limits = self._limits
-        facts = [limits.messages, limits.bytes, int(limits.when_full == "drop_oldest"), int(limits.max_age_s * 1000)]
-        deadline = time.monotonic() + limits.publish_timeout_s
+        timeout_s = self._limits.publish_timeout_s
+        deadline, (wait_s, longest_s) = time.monotonic() + timeout_s, _FULL_POLL_S
         while True:
-            given, dropped = self._run(self._publish, [_GROUP, body, *facts])
-            self._count_dropped("batch", int(dropped))
+            given = self._appended(body)
             if given is not None:
-                return str(given.decode())
+                return given
             if time.monotonic() > deadline:
                 raise QueueFullError(
-                    f"the queue has been full ({self.depth()} messages) for {limits.publish_timeout_s:g} s; "
-                    "is a worker reading it?"
+                    f"the queue has been full ({self.depth()} messages) for {timeout_s:g} s; is a worker reading it?"
                 )
-            time.sleep(_FULL_POLL_S)
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, longest_s)
+
+    def _appended(self, body: bytes) -> str | None:
+        """The new id; None where it is full. A body travels only if there was room the last time it was asked."""
+        limits = self._limits
+        bounds = [limits.messages, limits.bytes]
+        if self._was_full and not self._run(self._room, [len(body), *bounds]):
+            return None
+        facts = [*bounds, int(limits.when_full == "drop_oldest"), int(limits.max_age_s * 1000)]
+        given, dropped = self._run(self._publish, [_GROUP, body, *facts])
+        self._count_dropped("batch", int(dropped))
+        self._was_full = given is None
+        return None if given is None else str(given.decode())
 
     def read(self, consumer: str, limit: int, wait_s: float) -> list[Message]:
         """Next messages for a consumer; they stay pending until acknowledged."""

@@ -22,6 +22,11 @@ local function remove(id)
   return removed
 end
 
+local function full(size, messages, bytes)
+  local held = redis.call('XLEN', stream)
+  return held >= tonumber(messages) or (held > 0 and tonumber(redis.call('GET', total) or 0) + size > tonumber(bytes))
+end
+
 local function finish(group, id)
   redis.call('XACK', stream, group, id)
   return remove(id)
@@ -32,11 +37,7 @@ end
 PUBLISH = (
     _SHARED
     + """
-local group, body, messages, bytes, drop, age = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
-local function full()
-  local held = redis.call('XLEN', stream)
-  return held >= messages or (held > 0 and tonumber(redis.call('GET', total) or 0) + #body > bytes)
-end
+local group, body, messages, bytes, drop, age = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local dropped = 0
 if drop == '1' then
   local handed_out = '0-0'
@@ -47,14 +48,23 @@ if drop == '1' then
   local oldest = tonumber(age) > 0 and now[1] * 1000 + now[2] / 1000 - age or 0
   while true do
     local first = redis.call('XRANGE', stream, '(' .. handed_out, '+', 'COUNT', 1)[1]
-    if not first or not (full() or tonumber(string.match(first[1], '%d+')) < oldest) then break end
+    if not first then break end
+    if not full(#body, messages, bytes) and tonumber(string.match(first[1], '%d+')) >= oldest then break end
     remove(first[1])
     dropped = dropped + 1
   end
-elseif full() then
+elseif full(#body, messages, bytes) then
   return {false, 0}
 end
 return {append(body), dropped}
+"""
+)
+
+# bytes of a body, most messages, most bytes → 1 where there is room for it
+ROOM = (
+    _SHARED
+    + """
+return full(ARGV[1], ARGV[2], ARGV[3]) and 0 or 1
 """
 )
 

@@ -82,7 +82,7 @@ def roles_in_process() -> list[dict[str, Any]]:
 class Backoff:
     """Waits that double up to a limit, each of a random length so that those who wait do not come back at once."""
 
-    def __init__(self, first_s: float = 0.05, most_s: float = 1.0) -> None:
+    def __init__(self, first_s: float = 0.05, most_s: float = 0.5) -> None:
         self._first_s = first_s
         self._most_s = most_s
         self._tries = 0

@@ -18,6 +18,7 @@ from netwarden.streaming.spool import Spool, Spooled
 
 _IN_MEMORY = 16  # bodies
 _POLL_S = 0.1
+_JOINS_AT_ONCE = 8  # then it is time to ask for the queue again
 
 Sent = Callable[[int], None]
 _log = get(__name__)
@@ -110,6 +111,7 @@ class Outbox:
                 self._health.report("queue", str(error))
                 telemetry.STREAM_RETRIES.labels("queue").inc()
                 self._start_spooling()
+                self._join_spooled()
                 backoff.wait(self._stop)
 
     def _send_oldest(self) -> bool:
@@ -153,6 +155,17 @@ class Outbox:
             self._spooling = True
             self._spill()
             self._changed.notify_all()
+
+    def _join_spooled(self) -> None:
+        """Make a few of the small bodies on disk one, so that they are soon sent once the queue is back."""
+        for _ in range(_JOINS_AT_ONCE):
+            with self._changed:
+                small = self._spool.small(self._batch_rows)
+                if not small:
+                    return
+                body, count = _joined(small)
+                if not self._spool.join(count, body):
+                    return
 
     def _spill(self) -> None:
         """Move what is in memory to disk, in order, as far as there is room."""

@@ -17,6 +17,7 @@ from netwarden.sources.connect import open_alert_store, open_feed, open_queue
 from netwarden.sources.store import Queue
 from netwarden.streaming.health import served
 from netwarden.streaming.judge import ChooseModel
+from netwarden.streaming.learning import Learner
 from netwarden.streaming.scored import prediction_logs
 from netwarden.streaming.sensor import Sensor, SensorReport, Source
 from netwarden.streaming.worker import Worker
@@ -98,6 +99,10 @@ def _work(settings: Settings, choose: ChooseModel, queue: Queue, stop: threading
         alerts = opened.enter_context(closing(open_alert_store(settings)))
         feed = opened.enter_context(closing(open_feed(settings)))
         worker = Worker(name, queue, alerts, feed, choose, stream, logs)
+        if stream.learn:
+            learner = Learner(settings, choose, worker.health, name)
+            worker.watch = learner.watch
+            opened.enter_context(_in_thread(stop, learner.run, stop))
         port = opened.enter_context(served(worker.health, stream.host, stream.worker_port, lambda: _show_depth(queue)))
         _log.info("worker", extra={"worker": name, "health": f"http://{stream.host}:{port}/health"})
         worker.run(stop)

@@ -45,6 +45,7 @@ class Worker:
         logs: PredictionLogs | None = None,
     ) -> None:
         self.health = Health("worker")
+        self.watch: Callable[[Judged], None] = lambda _: None  # told of all that was judged, as a learner wants to be
         self._name = name
         self._queue = queue
         self._alerts = alerts
@@ -89,6 +90,7 @@ class Worker:
             self._store(judged, stop)
         for judged in outcome.judged:
             self._show(judged)
+            self.watch(judged)
         for bad in outcome.bad:
             self._set_aside(bad, stop)
         aside = {bad.message.message_id for bad in outcome.bad}
