@@ -60,6 +60,13 @@ def _settings() -> Settings:
     return settings
 
 
+def _writing_settings() -> Settings:
+    """Settings with a workspace that can be written, for what loads and trains."""
+    from netwarden.working_copy import writable_workspace
+
+    return writable_workspace(_settings())
+
+
 @app.command()
 def version() -> None:
     """Print the version."""
@@ -78,16 +85,21 @@ def etl(
     from netwarden.sources.progress import load_progress
 
     with load_progress() as progress:
-        report = run_etl(_settings(), paths or [], dataset=dataset, schema=schema, labels=labels, progress=progress)
+        report = run_etl(
+            _writing_settings(), paths or [], dataset=dataset, schema=schema, labels=labels, progress=progress
+        )
     print(report)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def train(context: typer.Context) -> None:
     """Run the training pipeline; further arguments go to `dvc repro`."""
+    import signal
+
     from netwarden.stages.run import run_pipeline
 
-    print(run_pipeline(_settings(), context.args))
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # the lease on training is given back
+    print(run_pipeline(_writing_settings(), context.args))
 
 
 @data.command("list")
@@ -111,7 +123,7 @@ def data_pull() -> None:
     """Bring the data snapshots of this commit back from the DVC remote."""
     from netwarden.training.remotes import pull_snapshots
 
-    print(pull_snapshots(_settings()))
+    print(pull_snapshots(_writing_settings()))
 
 
 @schema.command("draft")
@@ -262,4 +274,4 @@ def serve(
     """Serve the portal and the JSON API."""
     from netwarden.portal.app import serve as run
 
-    run(_settings(), host=host, port=port)
+    run(_writing_settings(), host=host, port=port)

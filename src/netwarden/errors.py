@@ -11,6 +11,7 @@ NetwardenError
 ├── BundleError            a detector bundle is damaged, of another format or of another contract
 ├── StoreError             the flow, alert or registry store refuses, is full or cannot be reached
 │   ├── NotFoundError      the store is there, the thing asked for is not
+│   ├── HeldError          somebody else holds the lease
 │   └── QueueFullError     the queue has no room, or not soon enough
 ├── BackupError            S3 or the local backup folder refuses, or a checksum differs
 ├── TrackingError          MLflow or DagsHub refuses or cannot be reached
@@ -66,6 +67,10 @@ class StoreError(NetwardenError):
 
 class NotFoundError(StoreError):
     """The store is there, the thing asked for is not."""
+
+
+class HeldError(StoreError):
+    """Somebody else holds the lease."""
 
 
 class QueueFullError(StoreError):

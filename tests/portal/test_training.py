@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,8 @@ import pytest
 
 from netwarden import jobs
 from netwarden.portal.runs import KIND, Run
+from netwarden.sources.connect import open_lease
+from netwarden.sources.leases import TRAINING
 from tests.portal.conftest import Portal
 
 HTML = {"Accept": "text/html"}
@@ -60,6 +63,13 @@ def test_respond_async_gives_the_address_of_a_run_that_events_follow_and_a_secon
     assert (done.state, done.fraction) == ("succeeded", 1.0)
     assert [step.name for step in done.steps] == ["ingest", "validate", "transform", "train", "evaluate", "register"]
     assert {step.state for step in done.steps} == {"done"}
+
+
+def test_while_another_machine_trains_on_this_store_a_client_is_told_who(studio):
+    with closing(open_lease(studio.settings)) as lease, lease.hold(TRAINING, "netwarden@portal-7", ttl_s=30):
+        refused = studio.client.get("/train")
+    assert refused.status_code == 409
+    assert refused.json()["detail"] == "training is held by netwarden@portal-7; wait until it ends"
 
 
 def test_a_run_can_be_cancelled(studio):

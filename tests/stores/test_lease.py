@@ -39,6 +39,14 @@ def test_a_lease_is_free_again_after_its_block_even_one_that_fails(leases):
         pass
 
 
+def test_a_lease_tells_who_holds_it_and_nobody_afterwards(leases):
+    first, second, *_ = leases
+    assert second.holder("training") is None
+    with first.hold("training", "ann on host-1", ttl_s=30):
+        assert second.holder("training") == "ann on host-1"
+    assert second.holder("training") is None
+
+
 def test_leases_of_other_names_do_not_disturb(leases):
     lease = leases[0]
     with lease.hold("training", "ann", ttl_s=30), lease.hold("capture", "bob", ttl_s=30):
@@ -57,9 +65,11 @@ def test_the_lease_of_a_holder_that_died_ends_by_itself(leases):
     lease = leases[0]
     # Taken and never renewed, as by a process that was killed.
     assert lease._table.take("training", "ann", "token", ttl_s=0.3) is None
+    assert lease.holder("training") == "ann"
     with pytest.raises(StoreError, match="held by ann"), lease.hold("training", "bob", ttl_s=1):
         pytest.fail("two held it at once")
     time.sleep(0.4)
+    assert lease.holder("training") is None
     with lease.hold("training", "bob", ttl_s=1):
         pass
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -10,7 +11,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from netwarden import jobs
+from netwarden.errors import JobBusyError
 from netwarden.settings import Settings
+from netwarden.sources.connect import open_lease
+from netwarden.sources.leases import TRAINING
 
 KIND = "train"
 # The same as `netwarden train`; a process of its own, because serving never imports training.
@@ -45,13 +49,23 @@ class Run(BaseModel):
 
 
 def start_training(settings: Settings) -> jobs.Job:
-    """The pipeline as a job that outlives the portal. Raises JobBusyError naming the run under way."""
+    """The pipeline as a job that outlives the portal. Raises JobBusyError naming the run, or who trains elsewhere."""
+    if jobs.running(settings.home, KIND) is None:
+        _refuse_while_another_trains(settings)
     env = {
         "NETWARDEN_WORKSPACE": str(settings.workspace),
         "NETWARDEN_HOME": str(settings.home),
         "NETWARDEN_DATA": str(settings.datasets),
     }
     return jobs.start(settings.home, KIND, _COMMAND, settings.workspace, env)
+
+
+def _refuse_while_another_trains(settings: Settings) -> None:
+    """A run takes the lease itself; to ask before it starts spares a client a run that fails."""
+    with closing(open_lease(settings)) as lease:
+        holder = lease.holder(TRAINING)
+    if holder:
+        raise JobBusyError(f"training is held by {holder}; wait until it ends")
 
 
 def describe_run(settings: Settings, job: jobs.Job, log_lines: int = 60) -> Run:

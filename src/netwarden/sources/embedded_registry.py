@@ -68,5 +68,12 @@ class EmbeddedLeaseTable:
         with self._database.write() as connection:
             connection.execute("DELETE FROM leases WHERE name = ? AND token = ?", (name, token))
 
+    def holder(self, name: str) -> str | None:
+        """Who holds a lease now; None: nobody."""
+        with self._database.read() as connection:
+            wanted = "SELECT holder FROM leases WHERE name = ? AND expires_at > ?"
+            row = connection.execute(wanted, (name, time.time())).fetchone()
+        return str(row[0]) if row else None
+
     def close(self) -> None:
         self._database.close()

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from netwarden import logs
-from netwarden.errors import StoreError
+from netwarden.errors import HeldError, StoreError
+
+TRAINING = "training"  # one at a time for each store, however it was started
 
 _log = logs.get(__name__)
 
@@ -25,6 +27,10 @@ class LeaseTable(Protocol):
         """End a lease, if it is still this token's."""
         ...
 
+    def holder(self, name: str) -> str | None:
+        """Who holds a lease now; None: nobody."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -36,11 +42,11 @@ class RenewedLease:
 
     @contextmanager
     def hold(self, name: str, holder: str, ttl_s: float) -> Iterator[None]:
-        """Hold while the block runs. Raises StoreError naming the present holder."""
+        """Hold while the block runs. Raises HeldError naming the present holder."""
         token = secrets.token_hex(8)
         present = self._table.take(name, holder, token, ttl_s)
         if present is not None:
-            raise StoreError(f"{name} is held by {present}; wait until it ends")
+            raise HeldError(f"{name} is held by {present}; wait until it ends")
         done = threading.Event()
         renewal = threading.Thread(target=self._renew, args=(name, holder, token, ttl_s, done), daemon=True)
         renewal.start()
@@ -50,6 +56,10 @@ class RenewedLease:
             done.set()
             renewal.join()
             self._table.give_back(name, token)
+
+    def holder(self, name: str) -> str | None:
+        """Who holds it now; None: nobody."""
+        return self._table.holder(name)
 
     def close(self) -> None:
         self._table.close()

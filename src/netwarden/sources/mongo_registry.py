@@ -47,5 +47,12 @@ class MongoLeaseTable:
         with self._mongo.explained():
             self._leases.delete_one({"_id": name, "token": token})
 
+    def holder(self, name: str) -> str | None:
+        """Who holds a lease now; None: nobody."""
+        held = {"_id": name, "$expr": {"$gt": ["$expires_at_ms", {"$toLong": "$$NOW"}]}}
+        with self._mongo.explained():
+            found = self._leases.find_one(held)
+        return str(found["holder"]) if found else None
+
     def close(self) -> None:
         self._mongo.close()
