@@ -32,6 +32,10 @@ _Interim = Annotated[
 _Recent = Annotated[
     str | None, typer.Option(help="Interface: keep so much of the latest packets (64MB), to save those of an alert")
 ]
+_Learn = Annotated[
+    str | None,
+    typer.Option(help="Calibrate the champion on a new network after 30m, 12h or 7d of it, or so many flows"),
+]
 _Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port of /health and /metrics; 0: any free one")]
 
 
@@ -62,12 +66,13 @@ def worker(
     log_predictions: Annotated[
         bool | None, typer.Option("--log-predictions", help="Also write scored flows as JSON lines under LOG_DIR")
     ] = None,
+    learn: _Learn = None,
 ) -> None:
     """Score flows from Redis with the champion and store their alerts; run as many as you need."""
     _one_thread_for_products()
     from netwarden.streaming.roles import run_worker
 
-    settings = _settings(worker_port=port, prediction_logs=log_predictions)
+    settings = _settings(worker_port=port, prediction_logs=log_predictions, learn=learn)
     run_worker(settings, _champions(settings), _stop_on_signals(), name)
 
 
@@ -81,6 +86,7 @@ def up(
     mode: _Mode = "corrected",
     interim: _Interim = None,
     recent_packets: _Recent = None,
+    learn: _Learn = None,
     portal: Annotated[bool, typer.Option("--portal/--no-portal", help="Without: ends when all is worked off")] = True,
 ) -> None:
     """Sensor, worker and portal in one process; no Redis needed."""
@@ -88,7 +94,7 @@ def up(
     from netwarden.streaming.roles import run_together
 
     replaying = {"replay_rate": rate, "replay_loop": loop, "replay_order": _order(shuffled)}
-    settings = _settings(interim_s=interim, recent_packets=recent_packets, **replaying)
+    settings = _settings(interim_s=interim, recent_packets=recent_packets, learn=learn, **replaying)
     source = _source(settings, files or [], interface, replay, mode)
     serve = _portal(settings) if portal else None  # it minds the signals while it runs, and passes them on
     print(run_together(settings, source, _champions(settings), _stop_on_signals(), serve))

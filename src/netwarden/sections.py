@@ -72,6 +72,8 @@ class StreamSettings(Section):
     claim_after_s: float = Field(5.0, gt=0, description="A worker silent for this long loses its batches to others")
     max_deliveries: int = Field(5, ge=2, description="A batch handed out more often is halved: it may kill workers")
     dead_letters: int = Field(10_000, ge=1, description="Bodies kept that could not be processed")
+    learn: str = Field("", description="Learn a new network for 30m, 12h or 7d, or for so many flows; empty: do not")
+    learn_rows: int = Field(50_000, ge=1000, description="Flows kept of a network that is learned, at most")
     feed_batches: int = Field(1000, ge=1, description="Scored batches kept for those who follow them")
     prediction_logs: bool = Field(False, description="Also write scored flows as JSON lines under LOG_DIR")
     prediction_log_mb: int = Field(100, ge=1, description="Size at which such a file is rotated")

@@ -35,9 +35,15 @@ QUEUE_DROPPED = Counter(
 STREAM_RETRIES = Counter("netwarden_stream_retries_total", "Waits for something that is away", ["component"])
 STREAM_COMPONENT_UP = Gauge("netwarden_stream_component_up", "1 where it answers", ["role", "component"])
 QUEUE_DEPTH = Gauge("netwarden_queue_depth", "Batches that no worker has finished")
+LEARNING = Gauge("netwarden_learning", "1 while this worker learns the network of a schema's flows", ["schema"])
+LEARNING_FLOWS = Gauge("netwarden_learning_flows", "Flows that it holds to calibrate on", ["schema"])
 SPOOL_BYTES = Gauge("netwarden_spool_bytes", "What a sensor keeps on disk until the queue takes it", ["sensor"])
 CAPTURE_PACKETS = Gauge("netwarden_capture_packets", "Packets metered since the sensor's start", ["sensor"])
 CAPTURE_DROPPED = Gauge("netwarden_capture_dropped_packets", "Packets the kernel's ring had no room for", ["sensor"])
+CAPTURE_OPEN_FLOWS = Gauge("netwarden_capture_open_flows", "Flows in the meter's table", ["sensor"])
+CAPTURE_TABLE_FLOWS = Gauge(
+    "netwarden_capture_table_flows", "Flows that the table has room for; full, it lets the oldest end early", ["sensor"]
+)
 
 # A rise from nothing is none to Prometheus, so what must not go unseen begins at zero.
 for _reason in ("spool_full", "feed", "prediction_log"):
