@@ -225,6 +225,36 @@ def test_a_body_does_not_travel_again_while_the_queue_is_full(redis_url):
         queue.close()
 
 
+def test_what_a_dead_consumer_had_is_claimed_although_the_clock_was_set_back(redis_url):
+    import redis  # noqa: PLC0415 - of this test alone
+
+    queue = RedisQueue(redis_url)
+    queue.publish(b"a")
+    queue.read("dead", 1, 0)
+    with redis.Redis.from_url(redis_url) as server:
+        stream = "{netwarden}:flows"
+        server.restore(stream, 0, handed_out_later(server.dump(stream), 3_600_000), replace=True)
+        assert queue.claim("b", 0.1, 10) == []
+        time.sleep(0.15)
+        assert bodies(queue.claim("b", 0.1, 10)) == [b"a"]
+    queue.close()
+
+
+def handed_out_later(dump: bytes, later_ms: int) -> bytes:
+    """A dumped stream whose pending entries were handed out so much later: what a clock set back leaves behind."""
+    held, version, now_ms = bytearray(dump[:-10]), dump[-10:-8], time.time_ns() // 1_000_000
+    for at in range(len(held) - 7):
+        value = int.from_bytes(held[at : at + 8], "little")
+        if now_ms - 60_000 < value <= now_ms:
+            held[at : at + 8] = (value + later_ms).to_bytes(8, "little")
+    crc = 0
+    for byte in bytes(held) + version:  # CRC-64 of Jones, as Redis closes a dump with
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x95AC9329AC4BC9B5 if crc & 1 else 0)
+    return bytes(held) + version + crc.to_bytes(8, "little")
+
+
 def test_a_full_queue_that_drops_loses_the_oldest_that_nobody_has_and_counts_it(make_queue):
     queue = make_queue(messages=3, when_full="drop_oldest")
     queue.publish(b"0")

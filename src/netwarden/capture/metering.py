@@ -35,6 +35,7 @@ class MeterReport:
     stream: StreamFacts = field(default_factory=StreamFacts)
     packets: int = 0
     flows: int = 0
+    open_flows: int = 0  # in the table now
     counts: Counter[str] = field(default_factory=Counter)
     dropped: int | None = None  # by the kernel, in live traffic
     seconds: float = 0.0
@@ -178,6 +179,7 @@ class _Run:
 
     def count(self, packets: Any) -> None:
         self.report.packets += len(packets)
+        self.report.open_flows = self.meter.counts["live"]
         self.report.seconds = time.perf_counter() - self._began_s
 
     def close(self) -> None:

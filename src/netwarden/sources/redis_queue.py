@@ -38,7 +38,7 @@ class RedisQueue:
         self._dropped = 0
         self._was_full = False
         register = self._server.client.register_script
-        self._publish, self._room = register(scripts.PUBLISH), register(scripts.ROOM)
+        self._publish, self._room, self._steady = map(register, (scripts.PUBLISH, scripts.ROOM, scripts.STEADY))
         self._acknowledge, self._split, self._dead_letter, self._redrive = map(
             register, (scripts.ACKNOWLEDGE, scripts.SPLIT, scripts.DEAD_LETTER, scripts.REDRIVE)
         )
@@ -100,6 +100,7 @@ class RedisQueue:
 
     def claim(self, consumer: str, idle_s: float, limit: int) -> list[Message]:
         """Take over messages left pending for at least idle_s, whoever had them, oldest first."""
+        self._run(self._steady, [_GROUP])
         with self._grouped():
             answer: Any = self._server.client.xautoclaim(
                 self._stream, _GROUP, consumer, int(idle_s * 1000), count=limit

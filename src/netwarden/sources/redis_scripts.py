@@ -76,6 +76,16 @@ for place = 2, #ARGV do finish(ARGV[1], ARGV[place]) end
 """
 )
 
+# group: what was handed out at a time that is yet to come, since the clock was set back, is taken as handed out now
+STEADY = (
+    _SHARED
+    + """
+for _, one in ipairs(redis.call('XPENDING', stream, ARGV[1], '-', '+', 100000)) do
+  if one[3] == 0 then redis.call('XCLAIM', stream, ARGV[1], one[2], 0, one[1], 'IDLE', 0, 'JUSTID') end
+end
+"""
+)
+
 # group, id, bodies…
 SPLIT = (
     _SHARED

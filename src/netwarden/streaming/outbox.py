@@ -189,6 +189,7 @@ class Outbox:
 
     def _show_spool(self) -> None:
         telemetry.SPOOL_BYTES.labels(self._sensor).set(self._spool.bytes)
+        self._health.report("spool", self._spool.fault)
         self._health.note(spooled_batches=len(self._spool), spooled_bytes=self._spool.bytes)
 
 

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,18 @@ import pyarrow.compute as pc
 
 from netwarden import telemetry
 from netwarden.flows.table import FlowTable
+from netwarden.logs import get
 from netwarden.sections import StreamSettings
 from netwarden.settings import Settings
 from netwarden.sources.store import Queue
 from netwarden.streaming.batch import ENDED_BY, FLOW_ID, HAD_INTERIM, INTERIM, Badge, StreamBatch
+from netwarden.streaming.clocks import Clock, clock_watch, wall_clock
 from netwarden.streaming.health import Health
 from netwarden.streaming.outbox import Outbox
 from netwarden.streaming.replay import Position, ReplayPlan, replayed, rows_to_replay
 from netwarden.streaming.spool import Spool
 
+_log = get(__name__)
 Flows = Iterator[tuple[FlowTable, int]]  # with how many rows have been given so far
 _MB = 1 << 20
 
@@ -59,8 +61,9 @@ def sensor_name(settings: StreamSettings) -> str:
 class Sensor:
     """Sends what its source gives to a queue, until that ends or it is told to stop."""
 
-    def __init__(self, source: Source, queue: Queue, settings: Settings) -> None:
+    def __init__(self, source: Source, queue: Queue, settings: Settings, clock: Clock = wall_clock) -> None:
         stream = settings.stream
+        self._clock = clock
         self.health = Health("sensor")
         self._source = source
         self._name = sensor_name(stream)
@@ -86,7 +89,7 @@ class Sensor:
                 for start in range(0, len(table), self._batch_rows):
                     piece = table.slice(start, self._batch_rows)
                     place += len(piece)
-                    batch = StreamBatch(piece, self._source.badge, self._name, datetime.now(UTC))
+                    batch = StreamBatch(piece, self._source.badge, self._name, self._clock())
                     self._outbox.send(batch, place, stop)
                     flows += len(piece)
                 self.health.note(flows=flows)
@@ -137,32 +140,52 @@ def capture_source(settings: Settings, captures: Sequence[str], meter: Any) -> S
     return Source("capture", flows)
 
 
-def live_source(settings: Settings, interface: str, meter: Any) -> Source:
+def live_source(
+    settings: Settings, interface: str, meter: Any, watch: Callable[[], Callable[[], bool]] = clock_watch
+) -> Source:
     """Flows of an interface, those still open reported now and then as `meter` (MeterSettings) says.
 
-    Where the settings ask for recent packets, `netwarden meter extract` gets them at `packets_socket` while it runs.
-    Raises ConfigError where their size is none.
+    When the clock was set, which `watch` gives a question for, metering begins anew: the flows open then end, for their
+    durations would be false. Where the settings ask for recent packets, `netwarden meter extract` gets them at
+    `packets_socket` while it runs. Raises ConfigError where their size is none.
     """
     from netwarden.capture.metering import MeterReport, meter_live  # noqa: PLC0415 - as above
     from netwarden.capture.recent import RecentPackets, bytes_of  # noqa: PLC0415
     from netwarden.capture.recent_socket import packets_served  # noqa: PLC0415
 
     size = bytes_of(settings.stream.recent_packets) if settings.stream.recent_packets else 0
-
     name = sensor_name(settings.stream)
-    packets, dropped = telemetry.CAPTURE_PACKETS.labels(name), telemetry.CAPTURE_DROPPED.labels(name)
 
-    def show(report: MeterReport) -> None:
-        packets.set(report.packets)
-        dropped.set(report.dropped or 0)
+    def tables(stop: threading.Event, recent: RecentPackets | None) -> Iterator[FlowTable]:
+        report, dropped = MeterReport(), 0
+        while not stop.is_set():
+            was_set = watch()
+            yield from meter_live(
+                interface,
+                meter,
+                lambda: stop.is_set() or was_set(),  # noqa: B023 - called in this turn of the loop only
+                sensor=name,
+                report=report,
+                progress=lambda report: _show_capture(name, report, dropped, meter.max_flows),  # noqa: B023 - as above
+                recent=recent,
+            )
+            dropped += report.dropped or 0
+            if not stop.is_set():
+                _log.warning("the clock was set, metering begins anew", extra={"sensor": name})
 
     def flows(stop: threading.Event) -> Flows:
         recent = RecentPackets(size, original=meter.mode == "cicflowmeter") if size else None
-        tables = meter_live(interface, meter, stop.is_set, sensor=name, progress=show, recent=recent)
         with nullcontext() if recent is None else packets_served(recent, packets_socket(settings)):
-            yield from _numbered(with_interim_marks(tables))
+            yield from _numbered(with_interim_marks(tables(stop, recent)))
 
     return Source("live", flows)
+
+
+def _show_capture(name: str, report: Any, dropped: int, most_flows: int) -> None:
+    telemetry.CAPTURE_PACKETS.labels(name).set(report.packets)
+    telemetry.CAPTURE_DROPPED.labels(name).set(dropped + (report.dropped or 0))
+    telemetry.CAPTURE_OPEN_FLOWS.labels(name).set(report.open_flows)
+    telemetry.CAPTURE_TABLE_FLOWS.labels(name).set(most_flows)
 
 
 def _numbered(tables: Iterator[FlowTable]) -> Flows:

@@ -35,6 +35,7 @@ class Spool:
         except OSError as error:
             raise ConfigError(f"spool {folder} cannot be used ({error.strerror}); is NETWARDEN_HOME right?") from None
         self._next = _number(self._kept[-1].path) + 1 if self._kept else 0
+        self.fault = ""  # why the last body had no room, until there is some
         self._joined = 0  # so many of the first are as large as they get
         self.bytes = sum(one.bytes for one in self._kept)
 
@@ -42,8 +43,9 @@ class Spool:
         return len(self._kept)
 
     def append(self, body: bytes, flows: int) -> bool:
-        """Keep a body; False where there is no room for it, be it by the bound or on the disk."""
+        """Keep a body; False where there is no room for it, be it by the bound or on the disk: `fault` says which."""
         if self.bytes + len(body) > self._most_bytes:
+            self.fault = f"{self._folder} holds the {self._most_bytes:,} bytes that stream.spool_mb allows"
             return False
         one = self._written(self._next, body, flows)
         if one is None:
@@ -59,9 +61,11 @@ class Spool:
         try:
             part.write_bytes(body)
             part.replace(path)
-        except OSError:  # the disk is full, or gone
+        except OSError as error:  # the disk is full, or gone
             part.unlink(missing_ok=True)
+            self.fault = f"{self._folder} cannot be written: {error.strerror}"
             return None
+        self.fault = ""
         return Spooled(path, flows, len(body))
 
     def oldest(self, most_flows: int = 1) -> list[tuple[Spooled, bytes]]:
@@ -113,6 +117,7 @@ class Spool:
     def remove_first(self) -> Spooled:
         """Forget the oldest body, which is returned."""
         oldest = self._kept.popleft()
+        self.fault = ""
         self._joined = max(0, self._joined - 1)
         oldest.path.unlink(missing_ok=True)
         self.bytes -= oldest.bytes

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
@@ -16,6 +15,7 @@ from netwarden.logs import get
 from netwarden.sections import StreamSettings
 from netwarden.sources.store import AlertStore, Feed, Message, Queue
 from netwarden.streaming.batch import pack, unpack
+from netwarden.streaming.clocks import Clock, wall_clock
 from netwarden.streaming.health import Backoff, Health
 from netwarden.streaming.judge import Bad, ChooseModel, Delivery, Judged, judge_all
 from netwarden.streaming.scored import PredictionLogs, scored_batch, write_scored
@@ -43,7 +43,9 @@ class Worker:
         choose: ChooseModel,
         settings: StreamSettings,
         logs: PredictionLogs | None = None,
+        clock: Clock = wall_clock,
     ) -> None:
+        self._clock = clock
         self.health = Health("worker")
         self.watch: Callable[[Judged], None] = lambda _: None  # told of all that was judged, as a learner wants to be
         self._name = name
@@ -85,7 +87,7 @@ class Worker:
 
     def _finish(self, deliveries: Sequence[Delivery], stop: threading.Event) -> int:
         self._hold_if_slow()
-        outcome = self._until("detector", lambda: judge_all(deliveries, self._choose, datetime.now(UTC)), stop)
+        outcome = self._until("detector", lambda: judge_all(deliveries, self._choose, self._clock()), stop)
         for judged in outcome.judged:
             self._store(judged, stop)
         for judged in outcome.judged:
@@ -161,11 +163,11 @@ class Worker:
             telemetry.STREAM_ALERTS.inc(self._until("store", add, stop))
             self._hold_if_slow()
         if judged.withdrawn:
-            self._until("store", lambda: self._alerts.withdraw(judged.withdrawn, datetime.now(UTC)), stop)
+            self._until("store", lambda: self._alerts.withdraw(judged.withdrawn, self._clock()), stop)
 
     def _show(self, judged: Judged) -> None:
         """Tell those who follow. What they miss while the feed is away is counted; alerts never wait for it."""
-        scored = scored_batch(judged, datetime.now(UTC))
+        scored = scored_batch(judged, self._clock())
         try:
             self._feed.append(write_scored(scored))
         except StoreError as error:
@@ -189,7 +191,7 @@ class Worker:
         _log.error("set aside", extra={"message_id": message.message_id, "reason": bad.reason})
 
     def _count(self, deliveries: Sequence[Delivery], judged: Sequence[Judged]) -> int:
-        now = datetime.now(UTC)
+        now = self._clock()
         for delivery in deliveries:
             waited_s = (now - delivery.batch.sent_at).total_seconds()
             telemetry.STREAM_SECONDS.observe(max(0.0, waited_s))  # below zero: another machine's clock
