@@ -232,7 +232,12 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         stand(Path(folder), flows=options.flows, rate=options.rate, store=options.store) as at,
     ):
-        print(replay_under_fire(at, options.rounds, options.pause))  # noqa: T201 - the figures
+        try:
+            print(replay_under_fire(at, options.rounds, options.pause))  # noqa: T201 - the figures
+        except TimeoutError:
+            for name, program in at.programs.items():
+                print(f"--- {name}\n{program.log.read_text()[-3000:]}")  # noqa: T201 - why
+            raise
 
 
 if __name__ == "__main__":
