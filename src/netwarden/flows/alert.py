@@ -39,4 +39,5 @@ class Alert(BaseModel):
     withdrawn_at: datetime | None = Field(None, description="When the final record came below the threshold, UTC")
     truth: str | None = Field(None, description="Label that came with the flow, as a replay's rows have one")
     state: TriageState = "new"
+    suppressed_by: str | None = Field(None, description="Id of the suppression that hides it")
     features: dict[str, Any] = Field(default_factory=dict)

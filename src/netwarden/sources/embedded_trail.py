@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from netwarden.sources.alert_records import ACT_FIELDS, act_of, act_record, no_such_act
+from netwarden.sources.alert_store import TriageAct, TriageChange
+from netwarden.sources.embedded_layout import rewrite, slim
 from netwarden.sources.sqlite import Database
-from netwarden.sources.store import TriageAct, TriageChange
 
 _ACT = ", ".join(ACT_FIELDS)
 TRIAGE_TABLES = (
@@ -74,12 +75,11 @@ class EmbeddedTrail:
 
 def _change(connection: sqlite3.Connection, act_id: str, wanted: Sequence[tuple[str, str | None]]) -> int:
     """How many alerts got another state than they had."""
-    noted = connection.executemany(
-        "INSERT INTO triaged (alert_id, act_id, before, after) "
-        "SELECT alert_id, ?, state, ? FROM raised WHERE alert_id = ? AND state != ?",
-        [(act_id, after, alert_id, after) for alert_id, after in wanted],
-    ).rowcount
+    after = dict(wanted)
+    changed = [one for one in slim(connection, after) if one["state"] != after[one["alert_id"]]]
     connection.executemany(
-        "UPDATE raised SET state = ? WHERE alert_id = ?", [(after, alert_id) for alert_id, after in wanted]
+        "INSERT INTO triaged (alert_id, act_id, before, after) VALUES (?, ?, ?, ?)",
+        [(one["alert_id"], act_id, one["state"], after[one["alert_id"]]) for one in changed],
     )
-    return noted
+    rewrite(connection, [(one, {"state": after[one["alert_id"]]}) for one in changed])
+    return len(changed)

@@ -31,6 +31,7 @@ Document = dict[str, Any]
 _DUPLICATE = 11000
 _HOSTS = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:\d+)?(,([A-Za-z0-9._-]+)(:\d+)?)*")
 _STALLED_S = 60.0  # one answer; a scan is many
+_REMEMBERED = 200  # changes by a document
 _TRIES = 10  # at creating a document that others create too
 
 
@@ -133,6 +134,34 @@ class Mongo:
             return
         with self.explained():
             collection.bulk_write([UpdateOne(query, change) for query, change in changes], ordered=False)
+
+    def apply_once(self, collection: Collection[Document], changes: Sequence[tuple[str, Document]], name: str) -> None:
+        """Change documents by their _id, made where there is none; one that `name` was applied to is left alone.
+
+        Each remembers the latest 200 names, in `applied`.
+        """
+        waiting = list(changes)
+        noted = {"$push": {"applied": {"$each": [name], "$slice": -_REMEMBERED}}}
+        for _ in range(_TRIES):  # of those that create one at once, all but one are told that it is there
+            if not waiting:
+                return
+            updates = [
+                UpdateOne({"_id": key, "applied": {"$ne": name}}, {**change, **noted}, upsert=True)
+                for key, change in waiting
+            ]
+            with self.explained():
+                try:
+                    collection.bulk_write(updates, ordered=False)
+                except BulkWriteError as error:
+                    if _refused(error):
+                        raise
+                    taken = [waiting[fault["index"]] for fault in error.details["writeErrors"]]
+                    query = {"_id": {"$in": [key for key, _ in taken]}, "applied": name}
+                    done = {one["_id"] for one in collection.find(query, {"_id": 1})}
+                    waiting = [one for one in taken if one[0] not in done]
+                else:
+                    return
+        raise StoreError(f"{self.address}: a count changes too quickly")
 
     def update_one(self, collection: Collection[Document], key: str, stages: list[Document]) -> Document:
         """The document of a key after an update by the server's own expressions, created where it is not there."""

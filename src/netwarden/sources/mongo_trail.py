@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from netwarden.sources.alert_records import act_of, act_record, no_such_act
+from netwarden.sources.alert_store import TriageAct, TriageChange
 from netwarden.sources.mongo import Document, Mongo
-from netwarden.sources.store import TriageAct, TriageChange
+from netwarden.sources.mongo_counts import MongoCounts
 
 _PIECE = 1000  # alerts of one request
 
@@ -16,8 +17,9 @@ _PIECE = 1000  # alerts of one request
 class MongoTrail:
     """Changes alerts' states, and keeps a line for each change. Lines come first: no change is without one."""
 
-    def __init__(self, mongo: Mongo) -> None:
+    def __init__(self, mongo: Mongo, counts: MongoCounts) -> None:
         self._mongo = mongo
+        self._counts = counts
 
     def decide(self, act: TriageAct, alert_ids: Sequence[str]) -> TriageAct:
         """Put alerts into the act's state."""
@@ -61,10 +63,6 @@ class MongoTrail:
     def _triaged(self) -> Any:
         return self._mongo.collection("triaged_alerts")
 
-    @property
-    def _alerts(self) -> Any:
-        return self._mongo.collection("alerts")
-
     def _carry_out(self, act: TriageAct, wanted: dict[str, Any]) -> TriageAct:
         self._mongo.add_one(self._acts, {"_id": act.act_id, **act_record(act)})
         ids, changed = list(wanted), 0
@@ -77,15 +75,16 @@ class MongoTrail:
     def _change(self, act_id: str, wanted: dict[str, Any]) -> int:
         """How many alerts got another state than they had."""
         with self._mongo.explained():
-            found = self._alerts.find({"_id": {"$in": list(wanted)}}, {"state": 1})
+            found = self._counts.alerts.find({"_id": {"$in": list(wanted)}}, {"state": 1})
             before = {one["_id"]: one["state"] for one in found if one["state"] != wanted[one["_id"]]}
         lines: list[Document] = [
             {"_id": f"{act_id}~{key}", "act_id": act_id, "alert_id": key, "before": state, "after": wanted[key]}
             for key, state in before.items()
         ]
         self._mongo.add_new(self._triaged, lines)
-        self._mongo.update_each(
-            self._alerts,
-            [({"_id": key, "state": state}, {"$set": {"state": wanted[key]}}) for key, state in before.items()],
-        )
+
+        def decided(one: Document) -> Document | None:
+            return {"state": wanted[one["_id"]]} if one["state"] == before[one["_id"]] else None
+
+        self._counts.rewrite(before, decided)
         return len(before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from netwarden.errors import StoreError
 _BUSY_TIMEOUT_S = 30.0
 _PAGE_BYTES = 8192  # wider leaves halve the pages that an insert of random row ids dirties
 _CACHE_KIB = 32_768
+Upgrade = Callable[[sqlite3.Connection, int], None]  # given the version found
 
 
 class Database:
@@ -21,14 +22,18 @@ class Database:
 
     `layout` creates the tables where they are not there (IF NOT EXISTS); `version` is the layout's number, so that an
     older Netwarden refuses a newer file. `durable` waits for the disk at every commit: a power cut loses nothing;
-    without it a power cut may lose the last commits (a killed process never does).
+    without it a power cut may lose the last commits (a killed process never does). `upgrade` takes over what a file of
+    an older version holds, in the same transaction as the layout.
     """
 
-    def __init__(self, path: Path, layout: str, version: int = 1, durable: bool = True) -> None:
+    def __init__(
+        self, path: Path, layout: str, version: int = 1, durable: bool = True, upgrade: Upgrade | None = None
+    ) -> None:
         self.path = path
         self._layout = layout
         self._version = version
         self._durable = durable
+        self._upgrade = upgrade
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
 
@@ -95,7 +100,15 @@ class Database:
         if found > self._version:
             raise StoreError(f"{self.path} was written by a newer Netwarden (layout {found}); update this one")
         if found < self._version:
-            connection.executescript(f"BEGIN IMMEDIATE; {self._layout}; PRAGMA user_version = {self._version}; COMMIT;")
+            self._lay_out(connection)
+
+    def _lay_out(self, connection: sqlite3.Connection) -> None:
+        connection.executescript(f"BEGIN IMMEDIATE; {self._layout};")
+        with connection:
+            found = connection.execute("PRAGMA user_version").fetchone()[0]  # others may have been faster
+            if self._upgrade is not None and 0 < found < self._version:
+                self._upgrade(connection, found)
+            connection.execute(f"PRAGMA user_version = {self._version}")
 
     def _explain(self, error: sqlite3.Error) -> str:
         code = getattr(error, "sqlite_errorname", "")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from netwarden.flows.alert import Alert, TriageState
+# The contract of alerts is a file of its own.
+from netwarden.sources.alert_store import AlertPage as AlertPage  # noqa: PLC0414 - re-exported
+from netwarden.sources.alert_store import AlertStore as AlertStore  # noqa: PLC0414 - re-exported
+from netwarden.sources.alert_store import TriageAct as TriageAct  # noqa: PLC0414 - re-exported
+from netwarden.sources.alert_store import TriageChange as TriageChange  # noqa: PLC0414 - re-exported
 
 # --- flows --------------------------------------------------------------------------------------------------
 
@@ -79,104 +83,6 @@ class FlowStore(Protocol):
 
     def drop(self, dataset: str) -> int:
         """Remove a dataset and its quarantine; returns the rows removed."""
-        ...
-
-    def close(self) -> None: ...
-
-
-# --- alerts -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class AlertPage:
-    """Alerts, newest first, and the cursor of the next page (None on the last)."""
-
-    alerts: list[Alert]
-    cursor: str | None
-
-
-@dataclass(frozen=True)
-class TriageAct:
-    """One line of the audit trail: who put which alerts into which state. Lines are only ever appended.
-
-    Ids of later acts are larger. `chosen` says in words which alerts were meant, `changed` how many were put into
-    another state. An act that undoes another names it in `undoes`; it has no state of its own.
-    """
-
-    act_id: str
-    at: datetime
-    who: str
-    state: TriageState | None
-    note: str = ""
-    chosen: str = ""
-    undoes: str | None = None
-    changed: int = 0
-
-
-@dataclass(frozen=True)
-class TriageChange:
-    """What an act did to one alert."""
-
-    act: TriageAct
-    before: TriageState
-    after: TriageState
-
-
-class AlertStore(Protocol):
-    """Alerts by id, one per flow. Adding the same alert twice keeps the first, whatever bundle or redelivery made it.
-
-    An alert of an interim record is early: the flow's final record confirms it (`add`) or takes it back (`withdraw`),
-    and the first final record decides. Records may come in any order and any number of times.
-    """
-
-    def add(self, alerts: Sequence[Alert]) -> int:
-        """Store those not there yet; returns how many were new.
-
-        An alert of a final record takes the place of an early one, keeping when that was raised and its triage. An
-        early one whose flow was withdrawn before is not raised again.
-        """
-        ...
-
-    def withdraw(self, alert_ids: Sequence[str], at: datetime) -> None:
-        """Say of flows that had early records that their final ones are below the threshold.
-
-        Early alerts of theirs get `withdrawn_at` and are no longer interim. A late early record counts for a day.
-        """
-        ...
-
-    def get(self, alert_id: str) -> Alert:
-        """Raises NotFoundError."""
-        ...
-
-    def find(self, where: Mapping[str, Any] | None = None, limit: int = 100, cursor: str | None = None) -> AlertPage:
-        """Alerts, newest first, that meet every condition of `where`: field → value, Range or OneOf of filters.py."""
-        ...
-
-    def count(self, where: Mapping[str, Any] | None = None, at_most: int | None = None) -> int:
-        """Alerts that meet every condition of `where`; counting stops at `at_most`."""
-        ...
-
-    def triage(self, act: TriageAct, where: Mapping[str, Any] | None) -> TriageAct:
-        """Put all that meet every condition of `where` into the act's state; returns the act with what it changed.
-
-        Alerts are changed in pieces, each together with its part of the trail: after a kill, the act stands there with
-        as many changes as were made.
-        """
-        ...
-
-    def undo(self, act: TriageAct) -> TriageAct:
-        """Take back what the act `act.undoes` did, except to alerts that others changed since.
-
-        Raises NotFoundError where there is no such act.
-        """
-        ...
-
-    def acts(self, limit: int = 100) -> list[TriageAct]:
-        """The audit trail, newest first."""
-        ...
-
-    def changes(self, alert_id: str) -> list[TriageChange]:
-        """What was done to one alert, newest first."""
         ...
 
     def close(self) -> None: ...
@@ -355,7 +261,11 @@ class Lease(Protocol):
     """One holder at a time across processes and machines, for work such as training."""
 
     def hold(self, name: str, holder: str, ttl_s: float) -> AbstractContextManager[None]:
-        """Hold while the block runs. Raises StoreError naming the present holder."""
+        """Hold while the block runs. Raises HeldError naming the present holder."""
+        ...
+
+    def holder(self, name: str) -> str | None:
+        """Who holds it now; None: nobody."""
         ...
 
     def close(self) -> None: ...

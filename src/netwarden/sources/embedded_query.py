@@ -1,0 +1,127 @@
+"""How the embedded alert store looks for alerts: one index leads, chosen by how much each would have to be read."""
+
+# ruff: noqa: S608 - column names in queries are our own or checked, values are bound
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from netwarden.sources.alert_words import address_key
+from netwarden.sources.embedded_layout import INDEXED, TICK_IDS, least_id
+from netwarden.sources.filters import ADDRESSES, Condition, pairs
+
+_LATE_IDS = 1_000_000 * TICK_IDS  # a second: how far beyond its time an id may lie where very many came at once
+_READ_SORTED = 100_000  # alerts that an index in order of time may lead to before one goes through all by time
+_READ_ALL = 20_000  # the same of an index whose alerts must all be read and sorted
+_ASK_EACH = 3_000  # alerts that may be asked one by one whether they hold words
+_OPERATORS = {"equal": "IS ?", "at_least": ">= ?", "below": "< ?"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tables, the condition with its values, and the id that says the order: what a query is made of."""
+
+    tables: str
+    clause: str
+    values: tuple[Any, ...]
+    order: str
+
+    def ids(self, limit: int, oldest_first: bool = False) -> tuple[str, list[Any]]:
+        """A query for ids, the newest first, and its values."""
+        direction = "ASC" if oldest_first else "DESC"
+        query = f"SELECT {self.order} AS id FROM {self.tables} WHERE {self.clause} ORDER BY {self.order} {direction}"
+        return f"{query} LIMIT ?", [*self.values, limit]
+
+    def number(self, at_most: int) -> tuple[str, list[Any]]:
+        """A query for their number, up to a limit (-1: none), and its values."""
+        found = f"SELECT 1 FROM {self.tables} WHERE {self.clause} LIMIT ?"
+        return f"SELECT COUNT(*) FROM ({found})", [*self.values, at_most]
+
+
+def plan(connection: sqlite3.Connection, wanted: Sequence[Condition], before_id: int | None = None) -> Plan:
+    """How to find alerts that meet all conditions, of those with smaller ids than `before_id`."""
+    words = [one for one in wanted if one.operator == "words"]
+    facts = [one for one in wanted if one.operator != "words"]
+    index = _leading(connection, facts, bool(words))
+    clause, values = clause_of([*facts, *_times(facts)])
+    if before_id is not None:
+        clause, values = f"{clause} AND alert.id < ?", (*values, before_id)
+    if not words:
+        return Plan(f"alert {f'INDEXED BY alert_by_{index}' if index else 'NOT INDEXED'}", clause, values, "alert.id")
+    asked = " AND ".join(match(one.values) for one in words)
+    if index:
+        clause += " AND EXISTS (SELECT 1 FROM words WHERE words MATCH ? AND words.rowid = alert.id)"
+        return Plan(f"alert INDEXED BY alert_by_{index}", clause, (*values, asked), "alert.id")
+    if facts or before_id is not None:
+        tables = "words CROSS JOIN alert ON alert.id = words.rowid"
+        return Plan(tables, f"words MATCH ? AND {clause}", (asked, *values), "words.rowid")
+    return Plan("words", "words MATCH ?", (asked,), "words.rowid")
+
+
+def clause_of(wanted: Sequence[Condition]) -> tuple[str, tuple[Any, ...]]:
+    """Conditions as SQL and its values."""
+    parts = ["1"]
+    values: list[Any] = []
+    for one in wanted:
+        part, bound = _part(one)
+        parts.append(part)
+        values += bound
+    return " AND ".join(parts), tuple(values)
+
+
+def match(words: Sequence[Any]) -> str:
+    """Words as the index of words is asked for them."""
+    return " AND ".join(f'"{word[:-1]}"*' if word.endswith("*") else f'"{word}"' for word in words)
+
+
+def _part(one: Condition) -> tuple[str, tuple[Any, ...]]:
+    if one.operator in ("within", "outside"):
+        column = f"{one.field}_key"
+        inside = " OR ".join([f"({column} >= ? AND {column} <= ?)"] * len(pairs(one.values))) or "0"
+        return (f"({inside})" if one.operator == "within" else f"({column} NOT NULL AND NOT ({inside}))"), one.values
+    marks = ", ".join("?" * len(one.values))
+    if one.operator in ("equal", "one_of") and one.field in ADDRESSES:  # the index is one of keys
+        keys = tuple(None if value is None else address_key(str(value)) for value in one.values)
+        same = f"{one.field}_key IS ?" if one.operator == "equal" else f"{one.field}_key IN ({marks})"
+        own = f"{one.field} IS ?" if one.operator == "equal" else f"{one.field} IN ({marks})"
+        return f"{same} AND {own}", (*keys, *one.values)
+    return f"{one.field} {_OPERATORS.get(one.operator, f'IN ({marks})')}", one.values
+
+
+def _times(wanted: Sequence[Condition]) -> list[Condition]:
+    """Bounds of ids that go with those of times."""
+    found: list[Condition] = []
+    for one in wanted:
+        if one.field == "raised_at" and isinstance(one.values[0], int):
+            at = least_id(one.values[0])
+            if one.operator in ("at_least", "equal"):
+                found.append(Condition("id", "at_least", (at,)))
+            if one.operator in ("below", "equal"):
+                found.append(Condition("id", "below", (at + _LATE_IDS,)))
+    return found
+
+
+def _leading(connection: sqlite3.Connection, wanted: Sequence[Condition], words: bool) -> str:
+    """Name of the index to begin with; empty: go through all by time, or by words."""
+    fields = list(dict.fromkeys(one.field for one in wanted if one.field in INDEXED or one.field == "raised_at"))
+    if not words and len(wanted) == 1 and wanted[0].operator == "equal" and fields and fields[0] in INDEXED:
+        return fields[0]  # in order of time already
+    best, least = "", _ASK_EACH if words else _READ_SORTED
+    for field in fields:
+        mine = [one for one in wanted if one.field == field]
+        sorted_by_time = any(one.operator == "equal" for one in mine)
+        most = min(least, _READ_SORTED if sorted_by_time or field == "raised_at" else _READ_ALL)
+        found = _number(connection, field, mine, most)
+        if found < most:
+            best, least = field, found
+    return best if best in INDEXED else ""
+
+
+def _number(connection: sqlite3.Connection, field: str, wanted: Sequence[Condition], at_most: int) -> int:
+    clause, values = clause_of(_times(wanted) if field == "raised_at" else wanted)
+    tables = "alert NOT INDEXED" if field == "raised_at" else f"alert INDEXED BY alert_by_{field}"
+    query = f"SELECT COUNT(*) FROM (SELECT 1 FROM {tables} WHERE {clause} LIMIT ?)"
+    return int(connection.execute(query, [*values, at_most]).fetchone()[0])
