@@ -188,7 +188,7 @@ deploy: registry-login ## Run REGISTRY/REPOSITORY:TAG on this machine in place o
 	docker pull "$(REGISTRY)/$(REPOSITORY):$(TAG)"
 	docker rm --force netwarden 2>/dev/null || true
 	docker run --detach --name netwarden --restart unless-stopped --env-file "$(ENV_FILE)" \
-		--volume netwarden:/app/data --publish "$(PORT):8000" "$(REGISTRY)/$(REPOSITORY):$(TAG)"
+		--volume netwarden:/var/lib/netwarden --publish "$(PORT):8000" "$(REGISTRY)/$(REPOSITORY):$(TAG)"
 
 ##@ Tidying
 

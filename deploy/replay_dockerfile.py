@@ -1,8 +1,9 @@
 """Carry out the Dockerfile's steps in order in a clean folder, then start the portal: a build test without an engine.
 
 What stands for what:
-- `/app` and `/opt` are folders of the sandbox; their names are replaced wherever a step says them. Each stage begins
-  with empty ones, at the same place, so that scripts of a virtual environment find their interpreter as in an image.
+- `/app`, `/opt` and `/var/lib/netwarden` are folders of the sandbox; their names are replaced wherever a step says
+  them. Each stage begins with empty ones, at the same place, so that scripts of a virtual environment find their
+  interpreter as in an image.
 - The base image is this machine's Python 3.11 and the few programs of a slim Debian: PATH holds nothing else, so a
   step that needs a compiler, git or curl fails here as it would there.
 - The build context is what git tracks, less what .dockerignore names.
@@ -40,7 +41,7 @@ SLIM_DEBIAN = (
 NETWORK = re.compile(
     r"(SSL_CERT_(FILE|DIR)|PIP_(CERT|INDEX_URL)|REQUESTS_CA_BUNDLE|UV_DEFAULT_INDEX|(https?|no)_proxy)", re.I
 )
-SILENT = {"LABEL", "EXPOSE", "VOLUME"}
+SILENT = {"ARG", "LABEL", "EXPOSE", "VOLUME"}  # arguments are used by FROM and LABEL alone
 
 
 def main() -> None:
@@ -125,7 +126,7 @@ class Sandbox:
     def mapped(self, text: str) -> str:
         """Text with the image's absolute paths replaced by the sandbox's."""
         cached = text.replace("/root/.cache/uv", str(Path.home() / ".cache" / "uv"))
-        return re.sub(r"(?<![\w./-])/(app|opt)\b", lambda match: f"{self.root}/{match[1]}", cached)
+        return re.sub(r"(?<![\w./-])/(app|opt|var/lib/netwarden)\b", lambda match: f"{self.root}/{match[1]}", cached)
 
     def _from(self, argument: str) -> None:
         if self.root.exists():

@@ -32,8 +32,7 @@ def parse_command(words: list[str]) -> None:
 def netwarden_commands(words: list[str]) -> list[list[str]]:
     """Calls of netwarden in a command, also those inside `sh -c`."""
     if words[:2] == ["sh", "-c"]:
-        parts = [part.split() for part in re.split(r"&&|;", words[2])]
-        return [part for part in parts if part[0] == "netwarden"]
+        return [found.split() for found in re.findall(r"(?:^|&& |; |do )(netwarden [^&|;]+)", words[2])]
     return [words] if words[0] == "netwarden" else []
 
 

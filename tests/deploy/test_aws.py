@@ -1,6 +1,9 @@
 """deploy/aws: what AWS's own descriptions accept, what the product knows, and what its S3 calls need."""
 
 import json
+import os
+import re
+import subprocess
 from collections.abc import Iterator
 
 import boto3
@@ -14,6 +17,7 @@ from netwarden.settings import load_settings
 from netwarden.sources.connect import open_backup
 from netwarden.sources.store import Backup
 from tests.deploy.product import DEPLOY, netwarden_commands, parse_command, read_as_settings, unknown_names
+from tests.deploy.test_kubernetes import PODS
 from tests.fixtures.data import ROOT
 from tests.fixtures.servers import free_port, script, serving
 
@@ -70,6 +74,29 @@ def test_the_product_knows_every_command_environment_name_and_secret(role):
         secret = {item["name"] for item in container.get("secrets", [])}
         assert secret <= SECRETS and unknown_names(secret) == set()
         assert container["readonlyRootFilesystem"] and "@sha256:" in container["image"]
+
+
+def test_each_role_has_the_words_that_other_tests_start_it_with():
+    for role in ("portal", "worker"):
+        container = PODS[role]["containers"][0]
+        assert read(f"task-{role}")["containerDefinitions"][-1]["command"] == [
+            *container["command"],
+            *container["args"],
+        ]
+
+
+def test_the_portals_first_container_makes_a_workspace_that_the_portal_can_write(tmp_path):
+    first = read("task-portal")["containerDefinitions"][0]
+    (tmp_path / "app/config").mkdir(parents=True)
+    (tmp_path / "app/dvc.yaml").touch()
+    (tmp_path / "workspace").mkdir()
+    places = {"/app": tmp_path / "app", "/workspace": tmp_path / "workspace", "/tmp": tmp_path}  # noqa: S108 - replaced, not used
+    mapped = re.sub(r"(?<![\w.])/(app|workspace|tmp)\b", lambda found: str(places[found[0]]), first["command"][-1])
+    words = [*first["command"][:-1], mapped if os.geteuid() == 0 else mapped.replace("chown", "true")]
+    subprocess.run(words, check=True)
+    assert (tmp_path / "workspace/dvc.yaml").exists()
+    assert "allowed_hosts" in (tmp_path / "workspace/config/netwarden.yaml").read_text()
+    assert os.geteuid() != 0 or (tmp_path / "workspace/config").stat().st_uid == 10001
 
 
 def test_the_configuration_that_the_portal_gets_is_one_that_settings_take():

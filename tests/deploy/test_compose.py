@@ -21,6 +21,7 @@ from tests.deploy.product import (
     read_as_settings,
     unknown_names,
 )
+from tests.deploy.test_kubernetes import PODS
 from tests.fixtures.data import ROOT
 from tests.fixtures.servers import free_port, listening, script, serving, wait_until
 
@@ -77,6 +78,15 @@ def test_the_product_knows_every_command_and_every_environment_name(name):
     assert unknown_names(service.get("environment", {})) == set()
     for words in netwarden_commands(service["command"]):
         parse_command(words)
+
+
+def test_each_role_has_the_words_that_the_test_of_kubernetes_starts_it_with():
+    for role in ("portal", "worker"):
+        container = PODS[role]["containers"][0]
+        assert SERVICES[role]["command"] == [*container["command"], *container["args"]]
+    assert "netwarden train" in SERVICES["retrain"]["command"][-1] and PODS["retrain"]["containers"][0]["args"] == [
+        "train"
+    ]
 
 
 def test_the_configuration_is_one_that_settings_take():
@@ -155,7 +165,7 @@ def test_mlflow_starts_with_its_arguments_and_answers_its_health_check(tmp_path)
     port = free_port()
     words = SERVICES["mlflow"]["command"]
     assert words[0] == "mlflow"
-    places = {"5000": str(port), "0.0.0.0": "127.0.0.1", "/app/data": str(tmp_path)}  # noqa: S104 - replaced, not bound
+    places = {"5000": str(port), "0.0.0.0": "127.0.0.1", "/var/lib/netwarden": str(tmp_path)}  # noqa: S104 - replaced, not bound
     command = [re.sub("|".join(places), lambda found: places[found[0]], word) for word in words[1:]]
     with serving([script("mlflow"), *command], port, tmp_path / "log", SERVICES["mlflow"]["environment"]):
         check = SERVICES["mlflow"]["healthcheck"]["test"][1:]

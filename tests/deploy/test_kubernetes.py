@@ -16,6 +16,7 @@ from netwarden.capture.identity import name_flows
 from netwarden.settings import load_settings
 from netwarden.sources.connect import open_queue
 from tests.deploy.product import DEPLOY, parse_command, read_as_settings, unknown_names
+from tests.fixtures.container import can_confine, confined, give_to, open_folder
 from tests.fixtures.data import ROOT
 from tests.fixtures.servers import free_port, script, serving, wait_until
 
@@ -164,49 +165,37 @@ def test_keda_asks_for_the_stream_that_holds_unfinished_batches(redis_url):
     assert trigger["authenticationRef"]["name"] == named("TriggerAuthentication", "redis")["metadata"]["name"]
 
 
-# Everything read-only but the folders named first; then no capability but those of the bounding set.
-_CONFINE = """
-for folder in $WRITABLE; do mount --bind "$folder" "$folder"; done
-mount -o remount,bind,ro / && exec setpriv --bounding-set="$BOUNDS" --inh-caps=-all --no-new-privs "$@"
-"""
-
-
-def confined(capabilities: list[str], *writable: Path) -> list[str]:
-    """Words that run a command as its container would, as root of no rights but these; none where that cannot be."""
-    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], check=False).returncode != 0:
-        return []
-    bounds = ",".join(["-all", *(f"+{name.lower()}" for name in capabilities)])
-    folders = " ".join(map(str, writable))
-    return ["env", f"WRITABLE={folders}", f"BOUNDS={bounds}", "unshare", "--mount", "sh", "-ec", _CONFINE, "sh"]
-
-
 @contextmanager
-def started(role: str, tmp_path, *writable: Path, **servers: str):
-    """Address of a role that runs with its manifest's command, arguments, environment, configuration and rights.
+def started(role: str, *writable: Path, **servers: str):
+    """Address of a role that runs with its manifest's command, environment, configuration, user and rights."""
+    spec, port = PODS[role], free_port()
+    container, guard = spec["containers"][0], spec["containers"][0]["securityContext"]
+    with open_folder() as folder:
+        home, workspace = folder / "home", workspace_of_the_image(folder / "app")
+        here = {str(container["ports"][0]["containerPort"]): str(port), "eth0": "lo"}
+        words = [here.get(word, word) for word in container["args"]]
+        given = {name: value for name, value in ENVIRONMENT.items() if name != "S3_BUCKET"}  # at AWS: left alone
+        own = {"NETWARDEN_WORKSPACE": str(workspace), "NETWARDEN_HOME": str(home), "HOME": str(home)}
+        user = spec["securityContext"]["runAsUser"]
+        confinement = confined(
+            give_to(home, user), *writable, user=user, capabilities=tuple(guard["capabilities"].get("add", []))
+        )
+        with serving([*confinement, script("netwarden"), *words], port, folder / "log", given | own | servers):
+            yield f"http://127.0.0.1:{port}"
 
-    Not as the image's user, who may not read this Python; deploy/replay_dockerfile.py does that.
-    """
-    container, port = PODS[role]["containers"][0], free_port()
-    workspace = tmp_path / "workspace"
-    shutil.copytree(ROOT / "schema", workspace / "schema")
-    (workspace / "dvc.yaml").touch()
-    (workspace / "config").mkdir()
-    shutil.copy(K8S / "base/netwarden.yaml", workspace / "config/netwarden.yaml")
-    listened = str(container["ports"][0]["containerPort"])
-    here = {listened: str(port), "eth0": "lo"}
-    words = [here.get(word, word) for word in container["args"]]
-    environment = {**ENVIRONMENT, "NETWARDEN_WORKSPACE": str(workspace), "NETWARDEN_HOME": str(tmp_path / "home")}
-    del environment["S3_BUCKET"]  # at AWS, which tests leave alone
-    (tmp_path / "home").mkdir()
-    guard = confined(container["securityContext"]["capabilities"].get("add", []), tmp_path, *writable)
-    with serving([*guard, script("netwarden"), *words], port, tmp_path / "log", {**environment, **servers}):
-        yield f"http://127.0.0.1:{port}"
+
+def workspace_of_the_image(folder: Path) -> Path:
+    shutil.copytree(ROOT / "schema", folder / "schema")
+    (folder / "dvc.yaml").touch()
+    (folder / "config").mkdir()
+    shutil.copy(K8S / "base/netwarden.yaml", folder / "config/netwarden.yaml")
+    return folder
 
 
 @pytest.mark.slow
-def test_the_portal_starts_as_its_manifest_says_and_answers_its_probes_and_prometheus(tmp_path):
+def test_the_portal_starts_as_its_manifest_says_and_answers_its_probes_and_prometheus():
     container = PODS["portal"]["containers"][0]
-    with started("portal", tmp_path, NETWARDEN_TOKEN="open") as address:
+    with started("portal", NETWARDEN_TOKEN="open") as address:
         for kind in ("startup", "liveness", "readiness"):
             path = container[f"{kind}Probe"]["httpGet"]["path"]
             assert httpx.get(address + path, timeout=20).status_code == 200
@@ -219,9 +208,9 @@ def test_the_portal_starts_as_its_manifest_says_and_answers_its_probes_and_prome
 
 
 @pytest.mark.slow
-def test_a_worker_starts_as_its_manifest_says_and_answers_its_probe_and_prometheus(tmp_path, redis_url):
+def test_a_worker_starts_as_its_manifest_says_and_answers_its_probe_and_prometheus(redis_url):
     container = PODS["worker"]["containers"][0]
-    with started("worker", tmp_path, REDIS_URL=redis_url) as address:
+    with started("worker", REDIS_URL=redis_url) as address:
         path = container["readinessProbe"]["httpGet"]["path"]
         wait_until(lambda: httpx.get(address + path, timeout=20).status_code == 200, "a healthy worker")
         path = named("ServiceMonitor", "roles")["spec"]["endpoints"][0]["path"]
@@ -229,11 +218,11 @@ def test_a_worker_starts_as_its_manifest_says_and_answers_its_probe_and_promethe
 
 
 @pytest.mark.slow
-def test_a_sensor_opens_its_socket_with_net_raw_alone_on_read_only_paths(tmp_path, redis_url, kernels):
+def test_a_sensor_opens_its_socket_with_net_raw_alone_on_read_only_paths(redis_url, kernels):
     cache = Path(name_flows.stats.cache_path)  # the volume of kernels
-    if not confined(["NET_RAW"], tmp_path):
+    if not can_confine():
         pytest.skip("needs root and a mount namespace")
-    with started("sensor", tmp_path, cache, REDIS_URL=redis_url) as address:
+    with started("sensor", cache, REDIS_URL=redis_url) as address:
         path = PODS["sensor"]["containers"][0]["readinessProbe"]["httpGet"]["path"]
         wait_until(lambda: httpx.get(address + path, timeout=20).status_code == 200, "a healthy sensor")
         assert "netwarden_capture_packets" in httpx.get(f"{address}/metrics", timeout=20).text
@@ -241,9 +230,9 @@ def test_a_sensor_opens_its_socket_with_net_raw_alone_on_read_only_paths(tmp_pat
 
 @pytest.mark.slow
 def test_a_sensor_without_net_raw_says_what_it_lacks(kernels, tmp_path):
-    guard = confined([], tmp_path, Path(name_flows.stats.cache_path))
-    if not guard:
+    if not can_confine():
         pytest.skip("needs root and a mount namespace")
+    guard = confined(tmp_path, Path(name_flows.stats.cache_path), user=0)
     command = [*guard, script("netwarden"), "sensor", "--interface", "lo", "--port", "0"]
     servers = {"REDIS_URL": "redis://127.0.0.1:1", "NETWARDEN_HOME": str(tmp_path), "NETWARDEN_WORKSPACE": str(ROOT)}
     run = subprocess.run(

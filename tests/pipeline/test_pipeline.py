@@ -4,18 +4,23 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import closing
 
+import httpx
 import pytest
 
 from netwarden.detectors.bundle import load_bundle
 from netwarden.errors import BackupError, ConfigError, JobBusyError, NotFoundError
-from netwarden.sources.connect import open_backup, open_registry
+from netwarden.sources.connect import open_backup, open_lease, open_registry
+from netwarden.sources.leases import TRAINING
 from netwarden.stages.run import run_pipeline
 from netwarden.training.remotes import pull_snapshots
 from netwarden.training.tracking import local_tracking_uri
+from tests.fixtures.container import confined, give_to, open_folder
+from tests.fixtures.servers import free_port, script, serving
 from tests.pipeline.conftest import commit, dvc, load_slices, make_workspace, run_git, settings_of
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.slow]
@@ -84,17 +89,27 @@ def test_a_second_run_changes_nothing(copied):
     assert before == ((copied / "dvc.lock").read_text(), (copied / RECEIPT).stat().st_mtime_ns)
 
 
-def test_a_clean_run_elsewhere_without_git_and_loaded_in_another_order_gives_the_same_rows_and_model(
-    finished, slices, tmp_path
-):
-    workspace = make_workspace(tmp_path / "other")
-    settings = settings_of(workspace)
-    for name in ("KDDTrain+.txt", "KDDTest+.txt"):  # one at a time, and in the other order of their names
-        load_slices(settings, [slices / name])
-    assert run_pipeline(settings, ["train"]) == "dvc repro train: done"
-    for name in ("ingest/flows.parquet", "transform/training.npz", "transform/preprocessor.npz"):
-        assert (workspace / "data/pipeline" / name).read_bytes() == (finished / "data/pipeline" / name).read_bytes()
-    mine, theirs = (load_bundle(folder / "data/pipeline/train/bundle").manifest for folder in (workspace, finished))
+@pytest.mark.timeout(600)  # the whole pipeline and a portal: 40 s, but minutes where the machine is busy
+def test_a_portal_as_the_images_user_on_read_only_paths_trains_and_gives_the_same_rows_and_model(finished, slices):
+    with open_folder() as folder:
+        app, home = make_workspace(folder / "app"), folder / "home"  # without git, as in an image
+        settings = settings_of(app, NETWARDEN_HOME=str(home))
+        for name in ("KDDTrain+.txt", "KDDTest+.txt"):  # one at a time, and in the other order of their names
+            load_slices(settings, [slices / name])
+        port, own = free_port(), {"HOME": str(home), "TMPDIR": str(home), "BENTOML_HOME": str(home / "bentoml")}
+        named = {"NETWARDEN_WORKSPACE": str(app), "NETWARDEN_HOME": str(home), "LOGNAME": "netwarden"}
+        serve = [script("netwarden"), "serve", "--port", str(port)]
+        guard = confined(give_to(home))
+        with serving([*guard, *serve], port, folder / "log", own | named):
+            told = httpx.get(f"http://127.0.0.1:{port}/train", headers={"Prefer": "wait=500"}, timeout=500)
+            assert told.text.strip() == "Training is successful", told.text + (folder / "log").read_text()[-3000:]
+            assert httpx.get(f"http://127.0.0.1:{port}/ready", timeout=30).status_code == 200
+        workspace = home / "workspace" if guard else app  # root may write an image's files; nobody else may
+        assert (workspace / "dvc.lock").exists()
+        assert not (workspace / ".dvc/config.local").read_text().count("no_scm = false")
+        for name in ("ingest/flows.parquet", "transform/training.npz", "transform/preprocessor.npz"):
+            assert (workspace / "data/pipeline" / name).read_bytes() == (finished / "data/pipeline" / name).read_bytes()
+        mine, theirs = (load_bundle(folder / "data/pipeline/train/bundle").manifest for folder in (workspace, finished))
     assert mine.files == theirs.files
     # Only the commit is told apart: this workspace has none.
     assert mine.training.git_commit == ""
@@ -178,13 +193,38 @@ def test_a_stage_run_alone_says_what_is_missing_or_misconfigured_in_one_line(tmp
 
 def test_a_second_run_at_the_same_time_is_told_so(copied):
     slow = copied / "dvc.yaml"
-    slow.write_text(slow.read_text().replace("cmd: python -m netwarden.stages.ingest", "cmd: sleep 20"))
+    slow.write_text(slow.read_text().replace("cmd: python -m netwarden.stages.ingest", "cmd: sleep 100"))
     command = [sys.executable, "-m", "dvc", "repro"]
-    with subprocess.Popen(command, cwd=copied, stdout=subprocess.PIPE, text=True) as first:
-        assert any("sleep 20" in line for line in first.stdout or ())
+    with subprocess.Popen(command, cwd=copied, stdout=subprocess.PIPE, text=True, process_group=0) as first:
+        assert any("sleep 100" in line for line in first.stdout or ())
         with pytest.raises(JobBusyError, match="another run of the pipeline is under way"):
             run_pipeline(settings_of(copied))
-        first.terminate()
+        os.killpg(first.pid, signal.SIGTERM)
+
+
+def test_a_run_anywhere_keeps_others_of_the_same_store_waiting_and_tells_who_it_is(copied):
+    command = [sys.executable, "-c", "from netwarden.cli import main; main()", "train"]
+    settings = settings_of(copied)
+    with closing(open_lease(settings)) as lease, lease.hold(TRAINING, "netwarden@portal-7, process 12", 30):
+        with pytest.raises(
+            JobBusyError, match=r"training is held by netwarden@portal-7, process 12; wait until it ends"
+        ):
+            run_pipeline(settings)
+        run = subprocess.run(command, cwd=copied, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr.startswith("JobBusyError: training is held by netwarden@portal-7, process 12"), run.stderr
+
+
+def test_a_run_that_is_asked_to_end_gives_its_lease_back(copied):
+    slow = copied / "dvc.yaml"
+    slow.write_text(slow.read_text().replace("cmd: python -m netwarden.stages.ingest", "cmd: sleep 100"))
+    command = [sys.executable, "-c", "from netwarden.cli import main; main()", "train"]
+    with closing(open_lease(settings_of(copied))) as lease:
+        with subprocess.Popen(command, cwd=copied, stdout=subprocess.PIPE, text=True, process_group=0) as run:
+            assert any("sleep 100" in line for line in run.stdout or ())
+            assert f"process {run.pid} since" in str(lease.holder(TRAINING))
+            os.killpg(run.pid, signal.SIGTERM)
+        assert lease.holder(TRAINING) is None
 
 
 def test_a_workspace_without_a_pipeline_is_named(tmp_path):
