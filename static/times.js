@@ -1,5 +1,5 @@
 // Times as whoever looks wants them: UTC, or as this device has them. Without script they stay in UTC.
-// <time datetime="…" data-form="full | clock | day | ago">; ".zone" names the zone beside them.
+// <time datetime="…" data-form="full | second | clock | day | ago">; ".zone" names the zone beside them.
 
 const two = (number) => String(number).padStart(2, "0");
 const isLocal = () => localStorage.getItem("times") === "local";
@@ -8,7 +8,8 @@ function parts(moment) {
   const at = isLocal() ? new Date(moment.getTime() - moment.getTimezoneOffset() * 60_000) : moment;
   const date = `${two(at.getUTCMonth() + 1)}-${two(at.getUTCDate())}`;
   const clock = `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}`;
-  return { full: `${at.getUTCFullYear()}-${date} ${clock}:${two(at.getUTCSeconds())}`, clock, day: date };
+  const second = `${clock}:${two(at.getUTCSeconds())}`;
+  return { full: `${at.getUTCFullYear()}-${date} ${second}`, second, clock, day: date };
 }
 
 function passed(moment) {

@@ -32,7 +32,10 @@ from netwarden.portal import (
     alerts,
     api,
     audit,
+    live,
     login,
+    model_pages,
+    models,
     pages,
     plotly,
     predict,
@@ -46,6 +49,7 @@ from netwarden.portal.champions import Champions
 from netwarden.portal.limits import Limits
 from netwarden.portal.middleware import AnswerHead, BodyLimit, Boundary, Measure
 from netwarden.portal.rendering import Pages, problem
+from netwarden.portal.scored_flows import ScoredFlows
 from netwarden.portal.security import Access, Gatekeeper, access_for
 from netwarden.settings import Settings
 from netwarden.sources.connect import open_alert_store, open_portal_store
@@ -73,6 +77,9 @@ _PARTS = (
     alerts,
     triage,
     upload_alerts,
+    live,
+    model_pages,
+    models,
     training,
     audit,
     login,
@@ -99,6 +106,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.champions = Champions(settings)
     app.state.alerts = open_alert_store(settings)
     app.state.portal_store = open_portal_store(settings)
+    app.state.scored = ScoredFlows(settings)
     for part in _PARTS:
         app.include_router(part.router)
     reference.complete(app)
@@ -123,6 +131,7 @@ async def _until_the_end(app: FastAPI) -> AsyncIterator[None]:
     yield
     app.state.alerts.close()
     app.state.portal_store.close()
+    app.state.scored.close()
 
 
 def serve(settings: Settings, host: str = "", port: int = 0) -> None:

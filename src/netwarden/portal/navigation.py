@@ -21,6 +21,7 @@ class Place:
 PLACES = (
     Place("Detect", "/", ("/", "/predict", "/uploads")),
     Place("Alerts", "/alerts?state=new", ("/alerts", "/triage")),
+    Place("Live", "/live", ("/live",)),
     Place("Models", "/models", ("/models",)),
     Place("Train", "/runs", ("/runs", "/train")),
     Place("API", "/docs", ("/docs",)),

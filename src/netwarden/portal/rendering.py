@@ -47,6 +47,7 @@ class Pages:
             "percent": _percent,
             "when": _when,
             "plain_when": _plain_when,
+            "second": _second,
             "clock": _clock,
             "day": _day,
             "ago": _ago,
@@ -137,6 +138,10 @@ def _percent(value: float, digits: int = 1) -> str:
 def _when(value: datetime) -> Markup:
     """A moment to the second, in UTC until portal.js shows it in the chosen zone."""
     return _time(value, _plain_when(value))
+
+
+def _second(value: datetime) -> Markup:
+    return _time(value, value.astimezone(UTC).strftime("%H:%M:%S"), "second")
 
 
 def _clock(value: datetime) -> Markup:
