@@ -1,6 +1,6 @@
 """Kills a worker, the sensor, Redis or the store at random moments under load, and compares the store with the file.
 
-    python -m tests.streaming.faults [--rounds 30] [--rate 400] [--store mongodb]
+    python -m tests.streaming.faults [--rounds 30] [--rate 250] [--store mongodb]
 
 The test rows of a made-up dataset are replayed once; at the end the store must hold, id by id, what `Scorer.score`
 gives for them. Every process is a real one, killed with SIGKILL.
@@ -9,6 +9,7 @@ gives for them. Every process is a real one, killed with SIGKILL.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -16,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +35,7 @@ from tests.fixtures.servers import free_port, listening, script
 from tests.streaming.conftest import Deployment, deploy, expected_alerts, stored_alerts
 
 _START_S = 60.0
+_READING_S = 300.0  # a sensor reads all rows of its dataset before it sends the first
 _SMALL_BATCHES = "batch_rows: 200, claim_after_s: 1, max_deliveries: 100"
 
 
@@ -44,6 +48,7 @@ class Program:
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
     port: int = 0  # that it listens on once it is up
+    health_port: int = 0
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -58,6 +63,19 @@ class Program:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+    def health(self) -> dict[str, Any]:
+        """What it says of itself; nothing while it does not listen."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/health", timeout=5) as answer:
+                told = answer.read()
+        except urllib.error.HTTPError as error:  # 503: not well
+            with error:
+                told = error.read()
+        except OSError:
+            return {}
+        found: dict[str, Any] = json.loads(told)
+        return found
 
     @property
     def exit_code(self) -> int | None:
@@ -110,7 +128,7 @@ def stand(folder: Path, *, flows: int, rate: float, store: str = "embedded") -> 
 
 @contextmanager
 def redis_and_worker(folder: Path, bundle: DetectorBundle, flows: FlowTable) -> Iterator[Stand]:
-    """Redis and one worker, started, for a bundle in charge; for benchmarks."""
+    """Redis and one worker, started, and another that is not, for a bundle in charge; for benchmarks."""
     with _benched(folder, bundle, flows, ["worker a"], stream="feed_batches: 100000") as at:
         yield at
 
@@ -128,10 +146,10 @@ def _benched(folder: Path, bundle: DetectorBundle, flows: FlowTable, names: list
     environment = {"REDIS_URL": f"redis://127.0.0.1:{port}/0"}
     deployment = deploy(folder / "home", flows, bundle, **environment)
     roles = _roles(folder, environment, **{"rate": 0, "stream": "", **how})
-    programs = {"redis": redis_program(folder, port), **{name: roles[name] for name in names}}
+    programs = {"redis": redis_program(folder, port), **roles}
     try:
-        for program in programs.values():
-            program.start()
+        for name in ["redis", *names]:
+            programs[name].start()
         yield Stand(deployment, programs)
     finally:
         for program in programs.values():
@@ -167,12 +185,12 @@ def _roles(
     _workspace(folder / "work", stream)
     run = [sys.executable, "-c", "from netwarden.cli import main; main()"]
     replay = [*run, "sensor", "--replay", "made_up", "--rate", str(rate), "--port", "0", *(["--loop"] if loop else [])]
-    worker = [*run, "worker", "--port", "0"]
-    return {
-        "sensor": Program("sensor", replay, folder / "sensor.log", env),
-        "worker a": Program("worker a", worker, folder / "worker-a.log", env),
-        "worker b": Program("worker b", worker, folder / "worker-b.log", env),
-    }
+    programs = {"sensor": Program("sensor", replay, folder / "sensor.log", env)}
+    for name in ("worker a", "worker b"):
+        port = free_port()
+        command = [*run, "worker", "--port", str(port)]
+        programs[name] = Program(name, command, folder / f"{name}.log", env, health_port=port)
+    return programs
 
 
 def _workspace(folder: Path, stream: str) -> None:
@@ -189,7 +207,7 @@ def replay_under_fire(at: Stand, rounds: int, pause_s: float, seed: int = 1) -> 
         if program.exit_code is not None or program.process is None:
             program.start()
     with closing(open_alert_store(at.deployment.settings)) as store:
-        until(lambda: store.count() > 0, "the first alert", _START_S)
+        until(lambda: store.count() > 0, "the first alert", _READING_S)
     names = [name for name in ("worker a", "redis", "sensor", "worker b", "store") if name in at.programs]
     killed: dict[str, int] = {}
     for number in range(rounds):
@@ -223,8 +241,8 @@ def main() -> None:
     """Run from the command line and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--rate", type=float, default=400)
-    parser.add_argument("--flows", type=int, default=60_000)
+    parser.add_argument("--rate", type=float, default=250)
+    parser.add_argument("--flows", type=int, default=40_000)
     parser.add_argument("--pause", type=float, default=3.0)
     parser.add_argument("--store", choices=("embedded", "mongodb"), default="embedded")
     options = parser.parse_args()
