@@ -123,6 +123,16 @@ def test_attacks_of_training_are_known_and_flows_unlike_anything_are_novel(relat
     assert (hybrid.score(odd) > alarm).mean() > 0.8 and hybrid.known(odd).mean() < 0.05
 
 
+def test_what_never_varies_on_another_network_is_odd_there_once_it_does(related):
+    hybrid = HybridKind().fit(related, SMALL, seed=1, threads=1)
+    calm = related.where(related.attack == 0).matrix.copy()
+    calm[:, 2] = np.median(calm[:, 2])
+    odd = calm.copy()
+    odd[:, 2] = 1000 * (1 + np.abs(related.matrix[:, 2]).max())
+    adapted = hybrid.adapted(calm)
+    assert (adapted.score(odd) > np.quantile(adapted.score(calm), 0.99)).mean() > 0.9
+
+
 def test_an_alert_called_novel_still_has_a_nearest_family(hybrid, rows):
     named, nearest = (each(hybrid, rows.matrix) for each in (name_alerts, nearest_families))
     assert "novel" in named and set(nearest) <= set(hybrid.families)

@@ -27,6 +27,7 @@ from netwarden.detectors.reconstruction import (
     fit_reconstruction,
     restored_reconstruction,
 )
+from netwarden.detectors.scaling import Scaling
 from netwarden.detectors.surprise import MOST, Surprise, fit_surprise
 from netwarden.features.arrays import read_arrays, write_arrays
 
@@ -77,7 +78,9 @@ class Hybrid:
         """The same trees; reconstruction and rarities are of these rows."""
         labels = np.full(len(benign), "benign")
         rows = FitRows.of(benign, labels, labels, self.categorical)
-        reconstruction, usual = _learn_benign(rows, rows.folds(_HELD_OUT_FOLDS, seed=0) == 0, self.trees, self.params)
+        waiting = rows.folds(_HELD_OUT_FOLDS, seed=0) == 0
+        scaling = self.reconstruction.scaling
+        reconstruction, usual = _learn_benign(rows, waiting, self.trees, self.params, scaling)
         return replace(self, reconstruction=reconstruction, usual=usual)
 
     def save(self, folder: Path) -> None:
@@ -139,11 +142,15 @@ class HybridKind:
 
 
 def _learn_benign(
-    benign: FitRows, waiting: npt.NDArray[np.bool_], trees: TreeSum, params: HybridParams
+    benign: FitRows,
+    waiting: npt.NDArray[np.bool_],
+    trees: TreeSum,
+    params: HybridParams,
+    elsewhere: Scaling | None = None,
 ) -> tuple[Reconstruction, tuple[Surprise, Surprise]]:
     """Reconstruction fitted on benign rows but the waiting ones, and the rarity of evidence among these."""
     shown, apart = benign.matrix[~waiting], benign.matrix[waiting]
-    reconstruction = fit_reconstruction(shown, benign.categorical, params.variance_kept)
+    reconstruction = fit_reconstruction(shown, benign.categorical, params.variance_kept, elsewhere)
     return reconstruction, (
         fit_surprise(trees.margin(apart)),
         fit_surprise(_logarithm(reconstruction.missed(apart))),

@@ -43,9 +43,17 @@ class Reconstruction:
 RECONSTRUCTION_ARRAYS = (*SCALING_ARRAYS, "mean", "components")
 
 
-def fit_reconstruction(benign: Matrix, categorical: tuple[bool, ...], variance_kept: float) -> Reconstruction:
-    """Reconstruction by so many components that they hold a share of the variance of these rows."""
+def fit_reconstruction(
+    benign: Matrix, categorical: tuple[bool, ...], variance_kept: float, elsewhere: Scaling | None = None
+) -> Reconstruction:
+    """Reconstruction by so many components that they hold a share of the variance of these rows.
+
+    `elsewhere` says how numbers vary that never do so here; without it, nothing is known of these and they count for
+    nothing.
+    """
     scaling = fit_scaling(benign, categorical)
+    if elsewhere is not None:
+        scaling = scaling.varying_as(elsewhere)
     columns = scaling.columns(benign)
     mean = rounded_inputs(columns.mean(axis=0))
     off = columns - mean

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from netwarden.errors import TrainingError
 
 MAX_CATEGORIES = 64  # columns per feature: its most frequent categories
 _LARGEST = 8.0  # deviations; what lies further out counts as that far
+_STEP = float(np.log(2))  # from 0 to 1, on the scale of logarithms
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,14 @@ class Scaling:
         numbers = (_logarithm(matrix[:, self.numbers]) - self.means) / self.deviations
         known = np.nan_to_num(np.clip(numbers, -_LARGEST, _LARGEST), nan=0.0)
         return np.hstack([rounded_inputs(known), matrix[:, self.categories] == self.codes])
+
+    def varying_as(self, elsewhere: Scaling) -> Scaling:
+        """The same, but for numbers that never change here: another value is as far off as it would be elsewhere.
+
+        One that changes nowhere is a deviation off where it is 1 instead of 0.
+        """
+        known = np.where(np.isfinite(elsewhere.deviations), elsewhere.deviations, _STEP)
+        return replace(self, deviations=np.where(np.isfinite(self.deviations), self.deviations, known))
 
     def by_feature(self, values: Floats, features: int) -> Floats:
         """(rows, features): values of columns (rows, columns) added up for each feature."""

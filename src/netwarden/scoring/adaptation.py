@@ -22,6 +22,7 @@ Marks = npt.NDArray[np.bool_]
 _SURE = 0.05  # the tail is judged by the evidence that this share of the rows exceeds, and by that of larger shares
 _LARGER = (0.25, 0.5, 0.1)
 _NEARLY = 0.9
+_SPARED = 2.0  # of the oddest rows, so many times the share that may be set aside shape no novelty: then none is left
 _PASSES = 2  # of fitting novelty without the oddest rows; the first still knows them by the other network
 
 
@@ -41,8 +42,9 @@ def adapt(bundle: DetectorBundle, matrix: Matrix, budget: float, most_aside: flo
     """Detector whose sense of the usual is these rows', with the threshold that the budget buys on them.
 
     The trees stay. At most `most_aside` of the rows, those far beyond the tail of the others, are set aside as likely
-    attacks: they shape neither novelty nor threshold. So many rows, the oddest, are in any case not taken for usual,
-    whatever the tail says: what is usual can do without them, and few hidden attacks are enough to teach it theirs.
+    attacks: they shape neither novelty nor threshold. Twice as many rows, the oddest, are in any case not taken for
+    usual, whatever the tail says: what is usual can do without them, and few hidden attacks are enough to teach it
+    theirs.
     Half of the rows refit, the other half choose the threshold and are counted before and after; a detector that keeps
     nothing about benign rows needs no first half.
     Raises InputError where the rows are too few.
@@ -98,8 +100,8 @@ def _oddness(origin: Detector, matrix: Matrix, fitting: Marks, most: float) -> S
 
 
 def _usual(oddness: Scores, most: float) -> Marks:
-    """All rows but that share of them, the oddest."""
-    return np.asarray(oddness <= np.quantile(oddness, 1 - most), np.bool_)
+    """All rows but the oddest, twice as many as may be set aside."""
+    return np.asarray(oddness <= np.quantile(oddness, 1 - _SPARED * most), np.bool_)
 
 
 def beyond_the_tail(scores: Scores, most: float) -> Marks:
