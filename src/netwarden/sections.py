@@ -45,6 +45,7 @@ class PortalSettings(Section):
     logins_per_minute: int = Field(10, ge=1, description="Of one address; the same number may come at once")
     uploads_per_minute: int = Field(120, ge=1, description="Of one person, or one address where there are no accounts")
     trainings_per_minute: int = Field(20, ge=1, description="Requests to train of one person or address")
+    record_scored: bool = Field(True, description="Store the alerts among flows that the API scores")
     train_silence_s: float = Field(
         50.0, gt=0, description="How long GET /train sends nothing; below the idle timeout of the proxies before it"
     )

@@ -56,9 +56,7 @@ def conform(raw: Any, schema: FlowSchema, families: Families | None = None, *, l
 
     Raises SchemaError where columns are missing, two columns of the file mean the same, or one is of a kin schema.
     """
-    _refuse_foreign(raw.column_names, schema)
-    sources = match_columns(raw.column_names, schema)
-    _require(sources, schema, labelled)
+    sources = sources_of(raw.column_names, schema, labelled=labelled)
     arrays: dict[str, Any] = {}
     refusals: list[Refusal] = []
     changed: Counter[str] = Counter()
@@ -76,6 +74,14 @@ def conform(raw: Any, schema: FlowSchema, families: Families | None = None, *, l
         arrays |= {LABEL: truth.labels, FAMILY: truth.families}
         refusals += truth.refusals
     return _without_refused(pa.table(arrays), schema, refusals, dict(changed))
+
+
+def sources_of(names: Sequence[str], schema: FlowSchema, *, labelled: bool = False) -> dict[str, Source]:
+    """Where a table with these column names has each column. Raises SchemaError where it is none of the schema."""
+    _refuse_foreign(names, schema)
+    sources = match_columns(names, schema)
+    _require(sources, schema, labelled)
+    return sources
 
 
 def match_columns(names: Sequence[str], schema: FlowSchema) -> dict[str, Source]:

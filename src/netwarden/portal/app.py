@@ -40,16 +40,19 @@ from netwarden.portal import (
     plotly,
     predict,
     reference,
+    scoring,
     training,
     triage,
     upload_alerts,
     why,
 )
 from netwarden.portal.champions import Champions
+from netwarden.portal.flow_scoring import FlowScoring
 from netwarden.portal.limits import Limits
 from netwarden.portal.middleware import AnswerHead, BodyLimit, Boundary, Measure
 from netwarden.portal.rendering import Pages, problem
 from netwarden.portal.scored_flows import ScoredFlows
+from netwarden.portal.scoring import MAX_BATCH_BYTES
 from netwarden.portal.security import Access, Gatekeeper, access_for
 from netwarden.settings import Settings
 from netwarden.sources.connect import open_alert_store, open_portal_store
@@ -71,6 +74,7 @@ _STATUS: tuple[tuple[type[NetwardenError], int], ...] = (
 # In this order their routes are tried.
 _PARTS = (
     predict,
+    scoring,
     pages,
     why,
     alert_events,
@@ -106,6 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.champions = Champions(settings)
     app.state.alerts = open_alert_store(settings)
     app.state.portal_store = open_portal_store(settings)
+    app.state.scoring = FlowScoring(app.state.champions, app.state.alerts, settings.portal.record_scored)
     app.state.scored = ScoredFlows(settings)
     for part in _PARTS:
         app.include_router(part.router)
@@ -117,7 +122,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _bad_parameter)
     # The last added sees a request first.
     upload_bytes = settings.portal.max_upload_mb * 1_000_000 + _FORM_BYTES
-    app.add_middleware(BodyLimit, max_bytes=_FORM_BYTES, max_upload_bytes=upload_bytes)
+    largest = {"/predict": upload_bytes, "/batch_score": MAX_BATCH_BYTES}
+    app.add_middleware(BodyLimit, max_bytes=_FORM_BYTES, max_of=largest)
     app.add_middleware(Boundary)
     app.add_middleware(Gatekeeper, access=app.state.access)
     app.add_middleware(Measure)
@@ -129,6 +135,7 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _until_the_end(app: FastAPI) -> AsyncIterator[None]:
     yield
+    app.state.scoring.close()
     app.state.alerts.close()
     app.state.portal_store.close()
     app.state.scored.close()
@@ -187,6 +194,8 @@ def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _too_large(request: Request) -> str:
+    if request.url.path == "/batch_score":
+        return f"the body is larger than the {MAX_BATCH_BYTES // 10**6} MB of one batch; send several, or a file"
     if request.url.path != "/predict":
         return f"the body is larger than the {_FORM_BYTES // 1024} kB that {request.url.path} reads"
     limit_mb = request.app.state.settings.portal.max_upload_mb

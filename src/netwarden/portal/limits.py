@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -55,10 +55,10 @@ class Limits:
             return 0.0
 
 
-def limited(kind: str) -> Callable[[Request], None]:
+def limited(kind: str) -> Callable[[Request], Awaitable[None]]:
     """A dependency that answers 429 to whoever does a kind of thing too often."""
 
-    def counted(request: Request) -> None:
+    async def counted(request: Request) -> None:
         who = person(request)
         host = request.client.host if request.client else "unknown"
         limits: Limits = request.app.state.limits

@@ -28,7 +28,7 @@ async def login_page(request: Request, token: str = "", next: str = "/") -> Resp
     """Login form; an address that carries the token logs in at once."""
     if not token:
         return _form(request, next)
-    limited("login")(request)
+    await limited("login")(request)
     return await _log_in(request, "", token, next)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from fastapi import Request
 from starlette.datastructures import Headers
@@ -63,17 +64,17 @@ class Boundary:
 class BodyLimit:
     """ASGI middleware that ends the reading of a body that is too large; FastAPI's own answers in plain text."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, max_upload_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, max_of: Mapping[str, int]) -> None:
         self._app = app
         self._max_bytes = max_bytes
-        self._max_upload_bytes = max_upload_bytes
+        self._max_of = max_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         stated = Headers(scope=scope).get("content-length", "0")
-        limit = self._max_upload_bytes if scope["path"] == "/predict" else self._max_bytes
+        limit = self._max_of.get(scope["path"], self._max_bytes)
         read = 0
 
         async def receive_limited() -> Message:

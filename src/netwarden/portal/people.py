@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -39,10 +39,10 @@ def person(request: HTTPConnection) -> Person:
 
 
 @cache  # one dependency a role, by which a test knows them again
-def needs(role: Role) -> Callable[[Request], Person]:
+def needs(role: Role) -> Callable[[Request], Awaitable[Person]]:
     """A dependency that answers 403 to those who have fewer rights, and names the others."""
 
-    def allowed(request: Request) -> Person:
+    async def allowed(request: Request) -> Person:  # not sent to a thread, which costs more than it does
         who = person(request)
         if not who.may(role):
             raise HTTPException(403, f"this needs the role {role}; {who.name} is {who.role}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from netwarden.errors import InputError
 from netwarden.flows.schema import FlowSchema
 from netwarden.portal.audit import record
 from netwarden.portal.champions import Champions
+from netwarden.portal.flow_scoring import FlowScoring
 from netwarden.portal.limits import limited
 from netwarden.portal.people import needs
 from netwarden.portal.receiving import Form, receive_form
@@ -25,7 +27,7 @@ from netwarden.portal.rendering import prefers_json
 from netwarden.portal.upload_scoring import KINDS, incoming, rejections, score_batch, score_upload
 from netwarden.portal.views import show_upload
 from netwarden.scoring.intake import read_table
-from netwarden.scoring.model import Model
+from netwarden.scoring.python_meter import in_seconds
 from netwarden.scoring.records import raw_table
 
 router = APIRouter()
@@ -33,7 +35,10 @@ _MAX_JSON_BYTES = 32_000_000
 
 
 class Rows(BaseModel):
-    """JSON body of a prediction: rows as objects by column name, or as arrays in schema feature order."""
+    """JSON body of a prediction: rows as objects by column name, or as arrays in schema feature order.
+
+    One flow may also be the body itself, as the Python tool `cicflowmeter -u` posts it.
+    """
 
     model_config = ConfigDict(extra="forbid")
     rows: list[dict[str, Any]] | list[list[Any]] = Field(min_length=1)
@@ -54,7 +59,7 @@ async def read_request(request: Request) -> AsyncIterator[Sent]:
     """The file or the rows of a request, until it is answered. Raises InputError where it holds neither."""
     kind = request.headers.get("content-type", "").lower()
     if kind.startswith("application/json"):
-        yield _read_rows(await _read_body(request))
+        yield _read_rows(await _read_body(request), request.query_params.get("schema", ""))
         return
     with incoming(request.app.state.settings) as path:
         form = await receive_form(request, path) if kind.startswith("multipart/form-data") else Form()
@@ -73,9 +78,10 @@ async def _read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _read_rows(content: bytes) -> Sent:
+def _read_rows(content: bytes, schema_id: str) -> Sent:
     try:
-        body = Rows.model_validate_json(content)
+        value = json.loads(content)
+        body = Rows.model_validate({"rows": [value]} if _is_flow(value) else value)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         # Without the names of the kinds of rows that were tried.
@@ -83,7 +89,14 @@ def _read_rows(content: bytes) -> Sent:
         raise InputError(
             f'{where}: {fault["msg"]}; send {{"rows": [{{"column": value, …}}, …]}} or arrays of features'
         ) from None
-    return Sent(body.schema_id, rows=body.rows)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the body is not JSON: {error}") from None
+    return Sent(body.schema_id or schema_id, rows=body.rows)
+
+
+def _is_flow(value: Any) -> bool:
+    """Whether an object is a flow itself rather than a list of them."""
+    return isinstance(value, dict) and bool(value) and not {"rows", "schema"} & set(value)
 
 
 _EXAMPLE = {
@@ -129,9 +142,9 @@ _OPENAPI = {
 def predict(request: Request, sent: Annotated[Sent, Depends(read_request)]) -> Response:
     """Verdict, 0 / −1, score and family of every flow; a page, or JSON for clients that prefer it or send it."""
     champions: Champions = request.app.state.champions
-    model = champions.choose(sent.schema_id)
     if sent.rows is not None:
-        return JSONResponse(score_rows(model, sent.rows))
+        return JSONResponse(score_rows(request.app.state.scoring, sent.schema_id, sent.rows))
+    model = champions.choose(sent.schema_id)
     assert sent.file is not None  # noqa: S101 - read_request returns one or the other
     upload = score_upload(request.app.state.settings, model, sent.file, sent.file_name)
     record(request, "upload", f"upload {upload.summary.id}", f"{upload.summary.name}, {upload.summary.rows} flows")
@@ -142,11 +155,15 @@ def predict(request: Request, sent: Annotated[Sent, Depends(read_request)]) -> R
     return response
 
 
-def score_rows(model: Model, rows: list[dict[str, Any]] | list[list[Any]]) -> dict[str, Any]:
-    """The JSON answer for rows of a request body, in the order they came in."""
+def score_rows(scoring: FlowScoring, schema_id: str, rows: list[dict[str, Any]] | list[list[Any]]) -> dict[str, Any]:
+    """The JSON answer for rows of a request body, in the order they came in; alerts among them are stored."""
+    model = scoring.model_for(schema_id, tuple(rows[0]) if isinstance(rows[0], dict) else ())
     batch = read_table(_table(model.schema, rows), model.schema)
     unknown: Counter[str] = Counter()
     table = score_batch(model, batch, unknown, way="api")
+    thresholds = pa.array([model.bundle.threshold] * len(table), pa.float64())
+    said = table.select(["score", "verdict", "family"]).append_column("threshold", thresholds)
+    scoring.keep_raised(model, batch.table, said)
     return {
         "schema_id": model.schema.id,
         "bundle_id": model.bundle.bundle_id,
@@ -161,7 +178,7 @@ def score_rows(model: Model, rows: list[dict[str, Any]] | list[list[Any]]) -> di
 
 def _table(schema: FlowSchema, rows: Sequence[Any]) -> Any:
     if isinstance(rows[0], Mapping):
-        return raw_table(rows, schema)
+        return raw_table([in_seconds(row, schema) for row in rows], schema)
     names = [column.name for column in schema.features]
     for number, row in enumerate(rows):
         if len(row) != len(names):
