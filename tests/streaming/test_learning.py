@@ -20,7 +20,7 @@ from netwarden.sources.files import read_batches
 from netwarden.streaming.health import Health
 from netwarden.streaming.judge import Judged
 from netwarden.streaming.learning import Learner, is_settled
-from netwarden.streaming.lesson import Lesson, Span, span_of
+from netwarden.streaming.lesson import Lesson, Progress, Span, span_of
 from netwarden.streaming.replay import ReplayPlan
 from netwarden.streaming.roles import run_together
 from netwarden.streaming.sensor import replay_source
@@ -42,6 +42,12 @@ def test_a_span_is_a_time_or_a_number_of_flows(text, span):
 def test_any_other_span_is_refused_with_examples(text):
     with pytest.raises(ConfigError, match=r"it is a time such as 30m, 12h or 7d, or a number of flows"):
         span_of(text)
+
+
+def test_a_span_is_over_when_so_long_was_watched_or_so_many_flows_passed_and_longer_after_each_failure():
+    assert Progress(watched_s=60).over(Span(60)) and not Progress(watched_s=59, passed=10**9).over(Span(60))
+    assert Progress(passed=100).over(Span(flows=100)) and not Progress(watched_s=1e9, passed=99).over(Span(flows=100))
+    assert not Progress(watched_s=119, failed=1).over(Span(60)) and Progress(watched_s=120, failed=1).over(Span(60))
 
 
 def lesson_in(folder, most=1000):
