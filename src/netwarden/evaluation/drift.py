@@ -33,6 +33,15 @@ _CHANCE = 0.99
 
 
 @dataclass(frozen=True)
+class DriftBin:
+    """A range of values, or a category: the share of flows in it then, and now."""
+
+    name: str
+    then: float
+    now: float
+
+
+@dataclass(frozen=True)
 class Drift:
     """PSI of one feature. `chance`: without any drift, 99 of 100 samples of this size stay below it."""
 
@@ -40,6 +49,7 @@ class Drift:
     psi: float
     chance: float
     most: str  # the bin that adds most, with its shares
+    bins: tuple[DriftBin, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -63,6 +73,15 @@ def measure_drift(bundle: DetectorBundle, table: FlowTable, against: Against = "
     scores = bundle.calibration.apply(bundle.detector.score(matrix))
     found = [_compare(name, bins, len(table), usual.rows) for name, bins in _all_bins(bundle, usual, matrix, scores)]
     return sorted(found, key=lambda each: (-each.psi, each.name))
+
+
+def measure_score_drift(bundle: DetectorBundle, score_counts: npt.NDArray[np.int64], against: Against = "all") -> Drift:
+    """Drift of the score alone, of flows counted by SCORE_EDGES bin. Raises as `measure_drift` does."""
+    rows = int(score_counts.sum())
+    if not rows:
+        raise InputError("there are no flows to measure drift on")
+    usual = _usual(bundle, against)
+    return _compare(SCORE, _of_scores(score_counts, usual.scores), rows, usual.rows)
 
 
 def describe_drift(found: Sequence[Drift], top: int = 15) -> str:
@@ -125,7 +144,7 @@ def _all_bins(
             yield column.name, _of_categories(matrix[:, at], column, counts, missing)
         else:
             yield column.name, _of_numbers(matrix[:, at], usual.quantiles[at], usual.levels, missing)
-    yield SCORE, _of_scores(scores, usual.scores)
+    yield SCORE, _of_scores(np.histogram(scores, SCORE_EDGES)[0], usual.scores)
 
 
 def _of_numbers(values: npt.NDArray[np.float32], quantiles: Floats, levels: Floats, missing: float) -> _Bins:
@@ -172,8 +191,8 @@ def _of_categories(
     return _Bins(names, *(np.array([s[0], *s[own], s[other].sum(), m]) for s, m in ((then, missing), (now, gone))))
 
 
-def _of_scores(scores: Floats, counts: npt.NDArray[np.int64]) -> _Bins:
-    then, now = counts / counts.sum(), np.histogram(scores, SCORE_EDGES)[0] / len(scores)
+def _of_scores(present: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> _Bins:
+    then, now = counts / counts.sum(), present / present.sum()
     middle = np.cumsum(then) - then / 2
     group = np.minimum(middle * _SCORE_GROUPS, _SCORE_GROUPS - 1).astype(np.int64)
     starts = np.flatnonzero(np.diff(group, prepend=-1))
@@ -193,4 +212,8 @@ def _compare(name: str, bins: _Bins, rows: int, usual_rows: int) -> Drift:
     freedom = max(int(np.count_nonzero(bins.then > least)) - 1, 1)
     chance = float(chdtri(freedom, 1 - _CHANCE)) * (1 / rows + 1 / usual_rows)
     change = f"{bins.names[most]} was {bins.then[most]:.1%}, is {bins.now[most]:.1%}"
-    return Drift(name, float(added.sum()), chance, change)
+    return Drift(name, float(added.sum()), chance, change, _paired(bins))
+
+
+def _paired(bins: _Bins) -> tuple[DriftBin, ...]:
+    return tuple(DriftBin(name, float(a), float(b)) for name, a, b in zip(bins.names, bins.then, bins.now, strict=True))

@@ -36,6 +36,7 @@ from netwarden.portal import (
     login,
     model_pages,
     models,
+    overview,
     pages,
     plotly,
     predict,
@@ -54,6 +55,7 @@ from netwarden.portal.rendering import Pages, problem
 from netwarden.portal.scored_flows import ScoredFlows
 from netwarden.portal.scoring import MAX_BATCH_BYTES
 from netwarden.portal.security import Access, Gatekeeper, access_for
+from netwarden.portal.wellbeing import Tracking
 from netwarden.settings import Settings
 from netwarden.sources.connect import open_alert_store, open_portal_store
 
@@ -82,6 +84,7 @@ _PARTS = (
     triage,
     upload_alerts,
     live,
+    overview,
     model_pages,
     models,
     training,
@@ -112,6 +115,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.portal_store = open_portal_store(settings)
     app.state.scoring = FlowScoring(app.state.champions, app.state.alerts, settings.portal.record_scored)
     app.state.scored = ScoredFlows(settings)
+    app.state.tracking = Tracking(settings)
     for part in _PARTS:
         app.include_router(part.router)
     reference.complete(app)

@@ -10,14 +10,16 @@ from typing import Protocol
 
 WIDTH, HEIGHT = 1000.0, 100.0
 _FILLED = 0.84  # of a column's place
-_NOVEL = "novel"  # alerts without a family
 
 
 class Bin(Protocol):
-    """A stretch of time that begins at `start`, and what fell into it by family."""
+    """The `span_s` seconds from `start`, and what fell into them by family."""
 
     @property
     def start(self) -> datetime: ...
+
+    @property
+    def span_s(self) -> int: ...
 
     @property
     def counts(self) -> Mapping[str, int]: ...
@@ -66,9 +68,9 @@ class TimeChart:
         return tuple(start + (end - start) * part / 4 for part in range(5))
 
 
-def time_chart(bins: Sequence[Bin], width: timedelta) -> TimeChart:
-    """Columns of bins that each last `width`; families that are none (null, empty) count as novel."""
-    counts = [_named(each.counts) for each in bins]
+def time_chart(bins: Sequence[Bin]) -> TimeChart:
+    """Columns of bins that follow each other."""
+    counts = [{name: value for name, value in each.counts.items() if value} for each in bins]
     totals: dict[str, int] = {}
     for count in counts:
         for name, value in count.items():
@@ -77,7 +79,7 @@ def time_chart(bins: Sequence[Bin], width: timedelta) -> TimeChart:
     top = nice_top(max((sum(count.values()) for count in counts), default=0))
     place = WIDTH / max(len(bins), 1)
     columns = tuple(
-        _column(each.start, width, count, tuple(totals), top, at * place + place * (1 - _FILLED) / 2, place * _FILLED)
+        _column(each, count, tuple(totals), top, at * place + place * (1 - _FILLED) / 2, place * _FILLED)
         for at, (each, count) in enumerate(zip(bins, counts, strict=True))
     )
     return TimeChart(columns, totals, top)
@@ -101,17 +103,8 @@ def spark(values: Sequence[float]) -> str:
     return " ".join(f"{at * step:.1f},{23 - 22 * max(value, 0) / top:.1f}" for at, value in enumerate(values))
 
 
-def _named(counts: Mapping[str, int]) -> dict[str, int]:
-    named: dict[str, int] = {}
-    for name, value in counts.items():
-        if value:
-            named[name or _NOVEL] = named.get(name or _NOVEL, 0) + value
-    return named
-
-
 def _column(
-    start: datetime,
-    width: timedelta,
+    spanned: Bin,
     counts: Mapping[str, int],
     order: tuple[str, ...],
     top: int,
@@ -125,4 +118,5 @@ def _column(
             height = HEIGHT * value / top
             y -= height
             segments.append(Segment(name, value, round(y, 2), round(height, 2)))
-    return Column(start, start + width, sum(counts.values()), round(x, 2), round(breadth, 2), tuple(segments))
+    end = spanned.start + timedelta(seconds=spanned.span_s)
+    return Column(spanned.start, end, sum(counts.values()), round(x, 2), round(breadth, 2), tuple(segments))

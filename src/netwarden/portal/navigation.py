@@ -19,6 +19,7 @@ class Place:
 
 
 PLACES = (
+    Place("Overview", "/overview", ("/overview",)),
     Place("Detect", "/", ("/", "/predict", "/uploads")),
     Place("Alerts", "/alerts?state=new", ("/alerts", "/triage")),
     Place("Live", "/live", ("/live",)),
