@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 
 class Section(BaseModel):
@@ -49,6 +50,38 @@ class PortalSettings(Section):
     train_silence_s: float = Field(
         50.0, gt=0, description="How long GET /train sends nothing; below the idle timeout of the proxies before it"
     )
+
+
+class NetworksSettings(Section):
+    """What is ours: tells inbound from outbound traffic, and names machines."""
+
+    home: list[str] = Field(
+        default_factory=lambda: ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"],
+        description="Our networks; the rest is outside",
+    )
+    assets: dict[str, str] = Field(default_factory=dict, description="Address → name of a machine of ours")
+
+    @field_validator("home")
+    @classmethod
+    def _networks(cls, home: list[str]) -> list[str]:
+        return [str(ip_network(each, strict=False)) for each in home]
+
+    @field_validator("assets")
+    @classmethod
+    def _addresses(cls, assets: dict[str, str]) -> dict[str, str]:
+        return {str(ip_address(address)): name for address, name in assets.items()}
+
+
+class RetentionSettings(Section):
+    """How long things are kept, in days; 0: for ever. The portal clears up once an hour."""
+
+    new_days: int = Field(180, ge=0, description="Alerts that nobody has judged")
+    true_positive_days: int = Field(0, ge=0)
+    false_positive_days: int = Field(90, ge=0)
+    benign_positive_days: int = Field(90, ge=0)
+    duplicate_days: int = Field(30, ge=0)
+    suppressed_days: int = Field(30, ge=0, description="Alerts that a suppression hides, whatever their state")
+    upload_days: int = Field(0, ge=0, description="Scored uploads; portal.keep_uploads bounds them as well")
 
 
 class TrackingSettings(Section):

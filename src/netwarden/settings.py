@@ -14,7 +14,9 @@ from pydantic import Field, SecretStr, ValidationError
 from netwarden.errors import ConfigError
 from netwarden.sections import (
     EtlSettings,
+    NetworksSettings,
     PortalSettings,
+    RetentionSettings,
     ScoringSettings,
     Section,
     StoreSettings,
@@ -50,6 +52,8 @@ class Settings(Section):
     etl: EtlSettings = Field(default_factory=EtlSettings)
     scoring: ScoringSettings = Field(default_factory=ScoringSettings)
     portal: PortalSettings = Field(default_factory=PortalSettings)
+    networks: NetworksSettings = Field(default_factory=NetworksSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
     tracking: TrackingSettings = Field(default_factory=TrackingSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     stream: StreamSettings = Field(default_factory=StreamSettings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -17,11 +17,15 @@ from netwarden.flows.schema import Column
 from netwarden.flows.table import FlowTable, arrow_type
 from netwarden.portal.evidence import FeatureView, by_feature, weighed
 from netwarden.portal.reference import EvidenceReasons
+from netwarden.portal.techniques import technique
 from netwarden.scoring.model import Model
-from netwarden.sources.store import AlertStore, TriageAct
+from netwarden.sources.alert_store import AlertStore, TriageAct
+from netwarden.sources.filters import SHOWN, Range
 
 COUNTED = 10_000  # a count on a page stops beyond it
 _RELATED = 5
+_NEAR = 4  # before an alert, and after it
+_LOOKED_AT = 200  # of those after it, the newest first: under a flood the closest are beyond, and others are shown
 
 
 class _Answer(BaseModel):
@@ -35,6 +39,9 @@ class Meaning(_Answer):
     title: str
     meaning: str
     technique: str = Field(description="ATT&CK technique; empty where none fits")
+    technique_name: str = Field(description="What it is called")
+    technique_meaning: str = Field(description="What is done by it")
+    technique_address: str = Field(description="Its page in the catalogue; empty where there is none")
 
 
 class Decision(_Answer):
@@ -78,6 +85,7 @@ class AlertDetails(_Answer):
     unexplained: str = Field(description="Why there is no evidence; empty: there is")
     changes: list[Change] = Field(description="Its triage, newest first")
     related: list[Related]
+    nearby: list[Alert] = Field(description="Alerts raised closest before and after it, in order of time")
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,7 @@ def details(request: Request, alert_id: str, top: int) -> AlertDetails:
         unexplained=fault,
         changes=changes,
         related=[_related(store, alert, name) for name in ("source", "target") if getattr(alert, name)],
+        nearby=_nearby(store, alert),
     )
 
 
@@ -167,15 +176,37 @@ def _meaning(request: Request, family: str | None) -> Meaning | None:
     if family is None or family not in known:
         return None
     found = known[family]
-    return Meaning(family=family, title=found.title, meaning=found.meaning, technique=found.technique)
+    by = technique(found.technique)
+    return Meaning(
+        family=family,
+        title=found.title,
+        meaning=found.meaning,
+        technique=found.technique,
+        technique_name=by.name if by else "",
+        technique_meaning=by.meaning if by else "",
+        technique_address=by.address if by else "",
+    )
+
+
+def _nearby(store: AlertStore, alert: Alert) -> list[Alert]:
+    """Those within ten minutes, of which the closest."""
+    at, reach = alert.raised_at, timedelta(minutes=10)
+    before = store.find({**SHOWN, "raised_at": Range(at - reach, at)}, limit=_NEAR).alerts
+    after = store.find({**SHOWN, "raised_at": Range(at, at + reach)}, limit=_LOOKED_AT).alerts
+    later = [other for other in after if other.alert_id != alert.alert_id][-_NEAR:]
+    return [_slim(other) for other in (*later, *before)]
 
 
 def _related(store: AlertStore, alert: Alert, name: str) -> Related:
-    where = {name: getattr(alert, name)}
+    where = {**SHOWN, name: getattr(alert, name)}
     count, more = counted(store, where)
     found = [other for other in store.find(where, limit=_RELATED + 1).alerts if other.alert_id != alert.alert_id]
-    slim = [other.model_copy(update={"features": {}}) for other in found[:_RELATED]]
+    slim = [_slim(other) for other in found[:_RELATED]]
     return Related(field=name, value=where[name], count=count, more=more, alerts=slim)
+
+
+def _slim(alert: Alert) -> Alert:
+    return alert.model_copy(update={"features": {}})
 
 
 _CONTEXT = {

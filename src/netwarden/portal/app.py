@@ -29,6 +29,8 @@ from netwarden.errors import (
 )
 from netwarden.portal import (
     alert_events,
+    alert_forms,
+    alert_sums,
     alerts,
     api,
     audit,
@@ -80,8 +82,11 @@ _PARTS = (
     pages,
     why,
     alert_events,
+    alert_sums,
+    alert_forms,
     alerts,
     triage,
+    suppressions,
     upload_alerts,
     live,
     overview,

@@ -19,6 +19,7 @@ from starlette.requests import HTTPConnection
 
 from netwarden import __version__
 from netwarden.portal.charts import spark
+from netwarden.portal.known_networks import KnownNetworks
 from netwarden.portal.navigation import PLACES
 from netwarden.portal.people import person
 from netwarden.portal.plotly import NAME as PLOTLY
@@ -35,6 +36,7 @@ class Pages:
 
     def __init__(self, settings: Settings) -> None:
         self.static = shipped_folder(settings, "static")
+        self.known = KnownNetworks(settings.networks)
         self._templates = Environment(
             loader=FileSystemLoader(shipped_folder(settings, "templates")),
             autoescape=True,
@@ -56,6 +58,7 @@ class Pages:
             "spark": spark,
         }
         self._templates.globals |= {"version": __version__, "asset": self._asset, "places": PLACES, "zone": _ZONE}
+        self._templates.globals |= {"known": self.known}
 
     def render(self, request: HTTPConnection, name: str, status: int = 200, **facts: Any) -> HTMLResponse:
         """The page of a template."""

@@ -14,6 +14,7 @@ from netwarden.errors import InputError
 from netwarden.flows.alert import TRIAGE_STATES, TriageState
 from netwarden.portal.alert_details import Decision, decision
 from netwarden.portal.alert_query import AlertQuery
+from netwarden.portal.alert_sums import where_of
 from netwarden.portal.alerts import NAME_COOKIE, Asked, remembered_name
 from netwarden.portal.people import needs, person
 from netwarden.portal.reference import faults
@@ -73,7 +74,7 @@ def bulk_page(request: Request, asked: Asked) -> Response:
         asked=asked,
         chosen=asked.chosen(),
         address=frozen.address("/triage/all"),
-        count=_store(request).count(frozen.where()),
+        count=_store(request).count(where_of(request, frozen)),
         states=TRIAGE_STATES,
         my_name=remembered_name(request),
     )
@@ -127,7 +128,7 @@ def decide_one(request: Request, alert_id: str, asks: Asks) -> Decision:
 @router.post("/triage/{act_id}/undo", include_in_schema=False, dependencies=[Depends(needs("analyst"))])
 def undo_page(request: Request, act_id: str, who: Name = "") -> Response:
     """Take a decision back."""
-    act = take_back(_store(request), act_id, who=_who(request, who), at=datetime.now(UTC))
+    act = take_back(_store(request), act_id, who=asking_name(request, who), at=datetime.now(UTC))
     return RedirectResponse(f"/alerts?done={act.act_id}", 303)
 
 
@@ -140,12 +141,16 @@ def undo_page(request: Request, act_id: str, who: Name = "") -> Response:
 )
 def undo(request: Request, act_id: str, by: TakesBack) -> Decision:
     """Put the alerts that an act changed back into the state they had, except those that were changed since."""
-    return decision(take_back(_store(request), act_id, who=_who(request, by.who), at=datetime.now(UTC)))
+    return decision(take_back(_store(request), act_id, who=asking_name(request, by.who), at=datetime.now(UTC)))
 
 
 def _decide_all(request: Request, asked: AlertQuery, asks: Asks) -> TriageAct:
-    chosen = ", ".join(f"{name} {value}" for name, value in asked.chosen().items()) or "every alert"
-    return _decided(request, asked.where(), asks, chosen)
+    return _decided(request, where_of(request, asked), asks, in_words(asked))
+
+
+def in_words(asked: AlertQuery) -> str:
+    """Which alerts a filter means."""
+    return ", ".join(f"{name} {value}" for name, value in asked.chosen().items()) or "every alert"
 
 
 def _decide_one(request: Request, alert_id: str, asks: Asks) -> TriageAct:
@@ -158,7 +163,7 @@ def _decided(request: Request, where: Where, asks: Asks, chosen: str) -> TriageA
         _store(request),
         where,
         asks.state,
-        who=_who(request, asks.who),
+        who=asking_name(request, asks.who),
         at=datetime.now(UTC),
         chosen=chosen,
         note=asks.note.strip(),
@@ -167,13 +172,17 @@ def _decided(request: Request, where: Where, asks: Asks, chosen: str) -> TriageA
 
 def _told(address: str, who: str) -> Response:
     """To the page that shows what was done; the name is remembered for the next time."""
-    response = RedirectResponse(address, 303)
+    return remembering(RedirectResponse(address, 303), who)
+
+
+def remembering(response: Response, who: str) -> Response:
+    """An answer that has the browser remember a name."""
     if who.strip():
         response.set_cookie(NAME_COOKIE, quote(who.strip()), max_age=_A_YEAR_S, httponly=True, samesite="strict")
     return response
 
 
-def _who(request: Request, name: str) -> str:
+def asking_name(request: Request, name: str) -> str:
     """The account's name; without accounts as its owner gave it, with the address the request came from."""
     asking = person(request)
     if asking.known:

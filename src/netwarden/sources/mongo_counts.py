@@ -149,17 +149,21 @@ class MongoCounts:
                 here = {"cell": cell, "owed.gone": {"$exists": False}}
                 ends = [list(self.alerts.find(here).sort([("raised_at", way)]).limit(1)) for way in (1, -1)]
                 worst = list(self.alerts.find(here).sort([("score", -1)]).limit(1))
-                if seen is None or not worst:
+                if seen is None:
                     return
-                facts = {
-                    "first": ends[0][0]["raised_at"],
-                    "last": ends[1][0]["raised_at"],
-                    "worst": worst[0]["score"],
-                    "newest": _order(ends[1][0]),
-                }
-                changed = self.cells.update_one({"_id": cell, "turn": seen["turn"]}, {"$set": facts})
+                facts = _extremes(*ends, worst) if worst else _NO_EXTREMES
+                changed = self.cells.update_one({"_id": cell, "turn": seen["turn"]}, facts)
             if changed.matched_count:
                 return
+
+
+_NO_EXTREMES: Document = {"$unset": {"first": "", "last": "", "worst": "", "newest": ""}}
+
+
+def _extremes(oldest: list[Document], newest: list[Document], worst: list[Document]) -> Document:
+    last = newest[0]
+    facts = {"last": last["raised_at"], "worst": worst[0]["score"], "newest": _order(last)}
+    return {"$set": {"first": oldest[0]["raised_at"], **facts}}
 
 
 def cell_facts(cell: str) -> Document:
