@@ -44,6 +44,7 @@ from netwarden.portal import (
     predict,
     reference,
     scoring,
+    suppressions,
     training,
     triage,
     upload_alerts,
