@@ -92,14 +92,19 @@ def etl(
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def train(context: typer.Context) -> None:
+def train(
+    context: typer.Context,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Into params.json first, such as train.seed=8; repeatable")
+    ] = None,
+) -> None:
     """Run the training pipeline; further arguments go to `dvc repro`."""
     import signal
 
     from netwarden.stages.run import run_pipeline
 
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # the lease on training is given back
-    print(run_pipeline(_writing_settings(), context.args))
+    print(run_pipeline(_writing_settings(), context.args, changes or ()))
 
 
 @data.command("list")

@@ -179,6 +179,12 @@ def recent(home: Path, kind: str, limit: int = _KEPT) -> list[Job]:
     return [Job(path.parent) for path in found[:limit]]
 
 
+def own_folder() -> Path | None:
+    """Folder of the run that this process belongs to, None outside a run; what it puts there goes when the run does."""
+    path = os.environ.get(PROGRESS_VARIABLE)
+    return Path(path).parent if path else None
+
+
 def report(stage: str, message: str, fraction: float | None = None, *, failed: bool = False) -> None:
     """Tell whoever follows this run how far it is; does nothing outside a run.
 

@@ -93,6 +93,8 @@ _PARTS = (
     overview,
     model_pages,
     models,
+    run_pages,
+    training_queue,
     training,
     audit,
     login,

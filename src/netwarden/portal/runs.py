@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict
@@ -48,8 +50,11 @@ class Run(BaseModel):
     log: tuple[str, ...]
 
 
-def start_training(settings: Settings) -> jobs.Job:
-    """The pipeline as a job that outlives the portal. Raises JobBusyError naming the run, or who trains elsewhere."""
+def start_training(settings: Settings, changes: Mapping[str, Any] | None = None) -> jobs.Job:
+    """The pipeline as a job that outlives the portal; `changes`, by path, go into params.json first.
+
+    Raises JobBusyError naming the run under way, or who trains elsewhere.
+    """
     if jobs.running(settings.home, KIND) is None:
         _refuse_while_another_trains(settings)
     env = {
@@ -57,7 +62,8 @@ def start_training(settings: Settings) -> jobs.Job:
         "NETWARDEN_HOME": str(settings.home),
         "NETWARDEN_DATA": str(settings.datasets),
     }
-    return jobs.start(settings.home, KIND, _COMMAND, settings.workspace, env)
+    options = [f"--set={name}={json.dumps(value)}" for name, value in (changes or {}).items()]
+    return jobs.start(settings.home, KIND, [*_COMMAND, *options], settings.workspace, env)
 
 
 def _refuse_while_another_trains(settings: Settings) -> None:

@@ -19,7 +19,7 @@ from netwarden.portal.people import needs
 from netwarden.portal.reference import Cancelled, body, faults
 from netwarden.portal.rendering import accepts_html, event, prefers_json, problem
 from netwarden.portal.runs import KIND, Run, describe_run, failure, start_training
-from netwarden.portal.views import show_run, show_runs
+from netwarden.portal.views import show_run
 from netwarden.settings import Settings
 
 SUCCESS = "Training is successful"
@@ -63,12 +63,6 @@ async def train(request: Request) -> Response:
         run = await run_in_threadpool(describe_run, settings, job)
         return JSONResponse(run.model_dump(mode="json"), 202, _ACCEPTED | {"Location": _address(job)})
     return await _wait(request, job, _asked_wait(preferences) or settings.portal.train_silence_s)
-
-
-@router.get("/runs", include_in_schema=False)
-def runs(request: Request) -> Response:
-    """Training runs."""
-    return show_runs(request)
 
 
 @router.get(

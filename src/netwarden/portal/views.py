@@ -12,6 +12,7 @@ from netwarden import jobs
 from netwarden.portal.champions import Champions
 from netwarden.portal.demo import demo_size, truth_of
 from netwarden.portal.rendering import Pages
+from netwarden.portal.run_pages import run_facts
 from netwarden.portal.runs import KIND, describe_run
 from netwarden.portal.upload_scoring import KINDS
 from netwarden.portal.uploads import Upload, recent_uploads
@@ -89,21 +90,10 @@ def show_upload(request: Request, upload: Upload, number: int = 1, *, alerts_onl
     )
 
 
-def show_runs(request: Request) -> HTMLResponse:
-    """Training runs, newest first."""
-    settings, pages, champions = _state(request)
-    return pages.render(
-        request,
-        "runs.html",
-        runs=[describe_run(settings, job, log_lines=0) for job in jobs.recent(settings.home, KIND)],
-        detectors=[_detector(model) for model in champions.serving().models.values()],
-    )
-
-
 def show_run(request: Request, job: jobs.Job) -> HTMLResponse:
     """One training run, which the page then follows."""
     settings, pages, _ = _state(request)
-    return pages.render(request, "run.html", run=describe_run(settings, job))
+    return pages.render(request, "run.html", run=describe_run(settings, job), **run_facts(request, job))
 
 
 def _state(request: Request) -> tuple[Settings, Pages, Champions]:

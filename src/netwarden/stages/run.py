@@ -20,13 +20,15 @@ from netwarden.settings import Settings
 from netwarden.sources.connect import open_lease, open_registry
 from netwarden.sources.leases import TRAINING
 from netwarden.sources.manifest import read_manifest
+from netwarden.stages.run_record import change_params, keep_params, keep_results
 
 _LEASE_S = 30.0  # what a killed run keeps others waiting; renewed while it lives
 
 
-def run_pipeline(settings: Settings, arguments: Sequence[str] = ()) -> str:
+def run_pipeline(settings: Settings, arguments: Sequence[str] = (), changes: Sequence[str] = ()) -> str:
     """One line on the bundle that training registered; with `arguments`, such as a stage, what they made DVC do.
 
+    `changes`, `train.seed=8` each, go into params.json first, once no other run can be reading it.
     Raises JobError that names the failed stage, JobBusyError where another run is under way, here or on any machine
     of the same store.
     """
@@ -38,7 +40,11 @@ def run_pipeline(settings: Settings, arguments: Sequence[str] = ()) -> str:
     read_manifest(settings.manifests_dir, load_params(settings.workspace / "params.json").ingest.dataset)
     _tell_dvc_about_git(settings.workspace)
     with _only_run(settings):
-        return _run(settings, arguments)
+        change_params(settings, changes)
+        keep_params(settings)
+        said = _run(settings, arguments)
+        keep_results(settings)
+        return said
 
 
 def _run(settings: Settings, arguments: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from netwarden.params import Params, load_params
 
-Value = int | float | str | None
+Value = bool | int | float | str | None | list[int | float | str]
 
 _BLANKS = re.compile(r"\s*")
 _DECODER = json.JSONDecoder()
