@@ -90,13 +90,14 @@ def expected_alerts(table: FlowTable, bundle: DetectorBundle) -> dict[str, tuple
     }
 
 
-def stored_alerts(store: AlertStore) -> dict[str, tuple[float, str, str | None]]:
-    """Alert id → score, verdict and family that a store holds."""
+def stored_alerts(store: AlertStore, *, withdrawn: bool = True) -> dict[str, tuple[float, str, str | None]]:
+    """Alert id → score, verdict and family that a store holds, of withdrawn alerts too where these are wanted."""
     held: dict[str, tuple[float, str, str | None]] = {}
     cursor = None
     while True:
         page = store.find(limit=1000, cursor=cursor)
-        held |= {alert.alert_id: (alert.score, alert.verdict, alert.family) for alert in page.alerts}
+        wanted = [alert for alert in page.alerts if withdrawn or alert.withdrawn_at is None]
+        held |= {alert.alert_id: (alert.score, alert.verdict, alert.family) for alert in wanted}
         cursor = page.cursor
         if cursor is None:
             return held

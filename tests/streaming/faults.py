@@ -21,7 +21,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -179,21 +179,27 @@ def _store(folder: Path, port: int) -> Program:
 def _roles(
     folder: Path, environment: dict[str, str], rate: float, stream: str = _SMALL_BATCHES, *, loop: bool = False
 ) -> dict[str, Program]:
-    names = ("PATH", "HOME", "NUMBA_CACHE_DIR", "PYTHONPATH")
-    kept = {name: value for name, value in os.environ.items() if name in names}
-    env = {**kept, **environment, "NETWARDEN_HOME": str(folder / "home"), "NETWARDEN_WORKSPACE": str(folder / "work")}
-    _workspace(folder / "work", stream)
-    run = [sys.executable, "-c", "from netwarden.cli import main; main()"]
-    replay = [*run, "sensor", "--replay", "made_up", "--rate", str(rate), "--port", "0", *(["--loop"] if loop else [])]
-    programs = {"sensor": Program("sensor", replay, folder / "sensor.log", env)}
+    workspace(folder / "work", stream)
+    replay = ["sensor", "--replay", "made_up", "--rate", str(rate), "--port", "0", *(["--loop"] if loop else [])]
+    programs = {"sensor": netwarden_program(folder, "sensor", replay, environment)}
     for name in ("worker a", "worker b"):
         port = free_port()
-        command = [*run, "worker", "--port", str(port)]
-        programs[name] = Program(name, command, folder / f"{name}.log", env, health_port=port)
+        words = ["worker", "--port", str(port)]
+        programs[name] = replace(netwarden_program(folder, name, words, environment), health_port=port)
     return programs
 
 
-def _workspace(folder: Path, stream: str) -> None:
+def netwarden_program(folder: Path, name: str, words: list[str], environment: dict[str, str]) -> Program:
+    """`netwarden WORDS` with the home and the workspace of a folder, and nothing of our own environment's settings."""
+    names = ("PATH", "HOME", "NUMBA_CACHE_DIR", "PYTHONPATH")
+    kept = {name: value for name, value in os.environ.items() if name in names}
+    env = {**kept, **environment, "NETWARDEN_HOME": str(folder / "home"), "NETWARDEN_WORKSPACE": str(folder / "work")}
+    command = [sys.executable, "-c", "from netwarden.cli import main; main()", *words]
+    return Program(name, command, folder / f"{name}.log", env)
+
+
+def workspace(folder: Path, stream: str = "") -> None:
+    """A workspace of a sensor named `edge`, with more settings of the section `stream`."""
     (folder / "config").mkdir(parents=True)
     (folder / "schema").symlink_to(ROOT / "schema")
     config = f"stream: {{sensor: edge{stream and ', '}{stream}}}\nstore: {{timeout_s: 2}}\n"
