@@ -125,6 +125,8 @@ def test_rejected_rows_come_in_order_and_replace_the_earlier_entry_of_their_line
         RejectedRow("b.csv", 1, "second", "x"),
     ]
     assert len(store.quarantined("made_up", limit=2)) == 2
+    assert [row.reason for row in store.quarantined("made_up", behind=("a.csv", 9))] == ["ten", "second"]
+    assert store.quarantined("made_up", behind=("b.csv", 1)) == []
 
 
 def test_a_dataset_that_is_not_there_is_named_with_those_that_are(store):

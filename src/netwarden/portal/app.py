@@ -34,6 +34,7 @@ from netwarden.portal import (
     alerts,
     api,
     audit,
+    data,
     live,
     login,
     model_pages,
@@ -53,6 +54,7 @@ from netwarden.portal import (
     why,
 )
 from netwarden.portal.champions import Champions
+from netwarden.portal.data_facts import LabelTables
 from netwarden.portal.flow_scoring import FlowScoring
 from netwarden.portal.limits import Limits
 from netwarden.portal.middleware import AnswerHead, BodyLimit, Boundary, Measure
@@ -93,6 +95,7 @@ _PARTS = (
     upload_alerts,
     live,
     overview,
+    data,
     model_pages,
     models,
     run_pages,
@@ -126,6 +129,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.scoring = FlowScoring(app.state.champions, app.state.alerts, settings.portal.record_scored)
     app.state.scored = ScoredFlows(settings)
     app.state.tracking = Tracking(settings)
+    app.state.label_tables = LabelTables(settings)
     for part in _PARTS:
         app.include_router(part.router)
     reference.complete(app)
@@ -153,6 +157,7 @@ async def _until_the_end(app: FastAPI) -> AsyncIterator[None]:
     app.state.alerts.close()
     app.state.portal_store.close()
     app.state.scored.close()
+    app.state.label_tables.close()
 
 
 def serve(settings: Settings, host: str = "", port: int = 0) -> None:

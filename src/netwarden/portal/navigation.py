@@ -25,5 +25,6 @@ PLACES = (
     Place("Live", "/live", ("/live",)),
     Place("Models", "/models", ("/models",)),
     Place("Train", "/runs", ("/runs", "/train")),
+    Place("Data", "/data", ("/data",)),
     Place("API", "/docs", ("/docs",)),
 )

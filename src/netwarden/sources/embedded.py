@@ -211,11 +211,14 @@ class EmbeddedFlowStore:
                 raise StoreError(f"dataset {found.name} was dropped while it was being read")
             yield pa.ipc.open_stream(row[0]).read_all()
 
-    def quarantined(self, dataset: str, limit: int = 100) -> list[RejectedRow]:
-        """Rejected rows in order of file and line."""
-        query = "SELECT file, line, reason, text FROM quarantine WHERE dataset = ? ORDER BY file, line LIMIT ?"
+    def quarantined(self, dataset: str, limit: int = 100, behind: tuple[str, int] | None = None) -> list[RejectedRow]:
+        """Rejected rows in order of file and line, those behind a file and line where given."""
+        query = (
+            "SELECT file, line, reason, text FROM quarantine WHERE dataset = ? AND (file, line) > (?, ?) "
+            "ORDER BY file, line LIMIT ?"
+        )
         with self._database.read() as connection:
-            return [RejectedRow(*row) for row in connection.execute(query, (dataset, limit))]
+            return [RejectedRow(*row) for row in connection.execute(query, (dataset, *(behind or ("", -1)), limit))]
 
     def summary(self, dataset: str) -> DatasetSummary:
         """Counts and content hash. Raises NotFoundError where the dataset is not there."""

@@ -94,12 +94,12 @@ class MongoFlowStore:
             for piece in _pieces(documents):
                 yield _table(piece, fixed)
 
-    def quarantined(self, dataset: str, limit: int = 100) -> list[RejectedRow]:
-        """Rejected rows in order of file and line."""
+    def quarantined(self, dataset: str, limit: int = 100, behind: tuple[str, int] | None = None) -> list[RejectedRow]:
+        """Rejected rows in order of file and line, those behind a file and line where given."""
         if limit == 0:
             return []  # which means all of them to MongoDB
         with self._mongo.explained():
-            found = self._mongo.collection(_QUARANTINE).find({"dataset": dataset})
+            found = self._mongo.collection(_QUARANTINE).find({"dataset": dataset, **_behind(behind)})
             rows = found.sort([("file", 1), ("line", 1)]).limit(limit)
             return [RejectedRow(row["file"], row["line"], row["reason"], row["text"]) for row in rows]
 
@@ -176,3 +176,10 @@ def _pieces(documents: Iterable[Document]) -> Iterator[list[Document]]:
             piece = []
     if piece:
         yield piece
+
+
+def _behind(place: tuple[str, int] | None) -> dict[str, Any]:
+    if place is None:
+        return {}
+    file, line = place
+    return {"$or": [{"file": {"$gt": file}}, {"file": file, "line": {"$gt": line}}]}

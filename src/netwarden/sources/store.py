@@ -71,8 +71,8 @@ class FlowStore(Protocol):
         """Keep rejected rows; the same file and line again replaces the earlier entry."""
         ...
 
-    def quarantined(self, dataset: str, limit: int = 100) -> list[RejectedRow]:
-        """Rejected rows in order of file and line."""
+    def quarantined(self, dataset: str, limit: int = 100, behind: tuple[str, int] | None = None) -> list[RejectedRow]:
+        """Rejected rows in order of file and line, those behind a file and line where given."""
         ...
 
     def summary(self, dataset: str) -> DatasetSummary:
