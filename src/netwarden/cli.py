@@ -272,6 +272,20 @@ def doctor() -> None:
 
 
 @app.command()
+def plan(
+    pps: Annotated[float, typer.Option(min=0, help="Packets a second")],
+    flows: Annotated[float, typer.Option(min=0, help="New flows a second")],
+    retention: Annotated[float, typer.Option(min=0, help="Days that alerts are kept")] = 30,
+    alerts: Annotated[float, typer.Option(min=0, max=1, help="Share of the flows that alert")] = 0.001,
+    packet_bytes: Annotated[float, typer.Option(min=1, help="Mean size of a packet")] = 700,
+) -> None:
+    """Reckon cores, memory, Redis, store and network that a network's traffic needs (docs/capacity.md)."""
+    from netwarden.capacity import Traffic, describe_plan
+
+    print(describe_plan(Traffic(pps, flows, retention, alert_share=alerts, packet_bytes=packet_bytes)))
+
+
+@app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to bind")] = "",
     port: Annotated[int, typer.Option(help="Port to bind")] = 0,
