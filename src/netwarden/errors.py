@@ -13,6 +13,7 @@ NetwardenError
 │   ├── NotFoundError      the store is there, the thing asked for is not
 │   ├── HeldError          somebody else holds the lease
 │   └── QueueFullError     the queue has no room, or not soon enough
+├── NotifyError            somebody who is to be told of alerts does not take messages
 ├── BackupError            S3 or the local backup folder refuses, or a checksum differs
 ├── TrackingError          MLflow or DagsHub refuses or cannot be reached
 ├── LabError               the traffic lab cannot be built, a program of it fails, or a flow has no known origin
@@ -75,6 +76,10 @@ class HeldError(StoreError):
 
 class QueueFullError(StoreError):
     """The queue has no room, or not soon enough."""
+
+
+class NotifyError(NetwardenError):
+    """Somebody who is to be told of alerts does not take messages."""
 
 
 class BackupError(NetwardenError):

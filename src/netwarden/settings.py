@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, SecretStr, ValidationError
 
 from netwarden.errors import ConfigError
+from netwarden.notify_settings import NotifySettings
 from netwarden.sections import (
     EtlSettings,
     NetworksSettings,
@@ -54,6 +55,7 @@ class Settings(Section):
     portal: PortalSettings = Field(default_factory=PortalSettings)
     networks: NetworksSettings = Field(default_factory=NetworksSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    notify: NotifySettings = Field(default_factory=NotifySettings)
     tracking: TrackingSettings = Field(default_factory=TrackingSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     stream: StreamSettings = Field(default_factory=StreamSettings)

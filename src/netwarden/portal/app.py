@@ -24,6 +24,7 @@ from netwarden.errors import (
     JobBusyError,
     NetwardenError,
     NotFoundError,
+    NotifyError,
     SchemaError,
     StoreError,
 )
@@ -39,6 +40,7 @@ from netwarden.portal import (
     login,
     model_pages,
     models,
+    notify,
     overview,
     pages,
     plotly,
@@ -58,6 +60,7 @@ from netwarden.portal.data_facts import LabelTables
 from netwarden.portal.flow_scoring import FlowScoring
 from netwarden.portal.limits import Limits
 from netwarden.portal.middleware import AnswerHead, BodyLimit, Boundary, Measure
+from netwarden.portal.notify import Notifying
 from netwarden.portal.rendering import Pages, problem
 from netwarden.portal.scored_flows import ScoredFlows
 from netwarden.portal.scoring import MAX_BATCH_BYTES
@@ -65,6 +68,7 @@ from netwarden.portal.security import Access, Gatekeeper, access_for
 from netwarden.portal.wellbeing import Tracking
 from netwarden.settings import Settings
 from netwarden.sources.connect import open_alert_store, open_portal_store
+from netwarden.triage.notify import Notifier
 
 _log = logs.get(__name__)
 _FORM_BYTES = 64 * 1024  # of any form, and what one adds around its file
@@ -75,6 +79,7 @@ _STATUS: tuple[tuple[type[NetwardenError], int], ...] = (
     (InputError, 422),
     (SchemaError, 422),
     (JobBusyError, 409),
+    (NotifyError, 502),
     (BundleError, 503),
     (StoreError, 503),
     (BackupError, 503),
@@ -102,6 +107,7 @@ _PARTS = (
     training_queue,
     training,
     audit,
+    notify,
     login,
     api,
     plotly,
@@ -126,6 +132,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.champions = Champions(settings)
     app.state.alerts = open_alert_store(settings)
     app.state.portal_store = open_portal_store(settings)
+    app.state.notifier = Notifier(settings.notify, app.state.alerts, app.state.portal_store)
     app.state.scoring = FlowScoring(app.state.champions, app.state.alerts, settings.portal.record_scored)
     app.state.scored = ScoredFlows(settings)
     app.state.tracking = Tracking(settings)
@@ -152,7 +159,10 @@ def create_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _until_the_end(app: FastAPI) -> AsyncIterator[None]:
+    notifying = Notifying(app.state.settings, app.state.notifier)
+    notifying.start()
     yield
+    notifying.close()
     app.state.scoring.close()
     app.state.alerts.close()
     app.state.portal_store.close()

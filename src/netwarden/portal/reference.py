@@ -26,7 +26,8 @@ _FAULTS = {
     422: "Not readable; `detail` says why in one sentence",
     429: "Too many requests of this kind; `Retry-After` says how long to wait",
     500: "The run failed; `stage` and `detail` say where and why",
-    503: "No detector serves",
+    502: "The other side does not take it; `detail` says why",
+    503: "No detector serves, or the store is away",
 }
 
 
