@@ -19,6 +19,8 @@ PORT ?= 8000
 HOST ?= 127.0.0.1
 DATASET ?= lab
 PYTEST_ARGS ?=
+# Processes that run tests, a file of them each at a time; 0: one, as under a debugger.
+WORKERS ?= 2
 TAG ?= latest
 REGISTRY ?=
 REPOSITORY ?= netwarden
@@ -47,7 +49,7 @@ run: data ## Install, load the lab's days, train the pipeline, serve the portal 
 
 test: lint types ## Everything CI asks for: style, types, layers, validators and all tests
 	$(call timed,kernels,$(BIN)/netwarden meter compile)
-	$(BIN)/pytest --durations=15 $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 $(PYTEST_ARGS)
 
 ##@ Day to day
 

@@ -324,7 +324,7 @@ def test_a_redis_queue_goes_on_after_its_server_was_emptied(redis_url):
     queue = RedisQueue(redis_url)
     queue.publish(b"lost")
     with redis.Redis.from_url(redis_url) as client:
-        client.flushall()
+        client.flushdb()
     with pytest.raises(StoreError, match="NOGROUP"):
         queue.read("a", 1, 0)
     queue.publish(b"kept")
