@@ -47,8 +47,8 @@ run: data ## Install, load the lab's days, train the pipeline, serve the portal 
 	$(BIN)/python main.py
 	$(BIN)/netwarden serve --host $(HOST) --port $(PORT)
 
-test: lint types ## Everything CI asks for: style, types, layers, validators and all tests
-	$(call timed,kernels,$(BIN)/netwarden meter compile)
+test: $(DEV) $(CORE) ## Everything CI asks for: style, types, layers, validators and all tests
+	$(call timed,checks and kernels,$(MAKE) --no-print-directory --jobs 2 --output-sync lint types kernels)
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 $(PYTEST_ARGS)
 
 ##@ Day to day
