@@ -47,7 +47,7 @@ deploy() {
 
 rollback() {
   there "$kept" || { say "nothing to go back to: there is no container $kept"; exit 2; }
-  if there "$name"; then docker rm --force "$name" >/dev/null; fi
+  if there "$name"; then docker rm --force --volumes "$name" >/dev/null; fi
   docker rename "$kept" "$name"
   docker start "$name" >/dev/null
   say "$name runs $(docker inspect --format '{{.Config.Image}}' "$name") again"
@@ -60,7 +60,7 @@ forget_kept() {
   local image
   there "$kept" || return 0
   image=$(docker inspect --format '{{.Image}}' "$kept")
-  docker rm "$kept" >/dev/null
+  docker rm --volumes "$kept" >/dev/null # its nameless ones; the state has a name
   docker rmi "$image" >/dev/null 2>&1 || true # the one that runs may be of the same image
 }
 
