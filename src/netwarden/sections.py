@@ -112,6 +112,7 @@ class StreamSettings(Section):
     prediction_logs: bool = Field(False, description="Also write scored flows as JSON lines under LOG_DIR")
     prediction_log_mb: int = Field(100, ge=1, description="Size at which such a file is rotated")
     prediction_log_files: int = Field(5, ge=1, description="Rotated files of each kind that are kept")
+    trace: bool = Field(False, description="OpenTelemetry spans, to OTEL_EXPORTER_OTLP_ENDPOINT; needs netwarden[otel]")
     sensor: str = Field("", description="Name of the sensor; empty: the host's")
     interim_s: float = Field(10.0, ge=0, description="Live: flows still open are reported this often; 0: never")
     recent_packets: str = Field("", description="Live: how much of the latest packets to keep (64MB); empty: none")

@@ -38,6 +38,16 @@ def test_every_alert_is_tried_healthy_and_at_fault():
         assert {one["alertname"] for one in test["alert_rule_test"]} == {rule["alert"] for rule in RULES}, test["name"]
 
 
+def test_the_prometheus_operator_gets_the_same_rules():
+    folder = DEPLOY / "k8s" / "components" / "alerts"
+    component, rule = (
+        yaml.safe_load((folder / name).read_text(encoding="utf-8")) for name in ("kustomization.yaml", "rules.yaml")
+    )
+    assert component["resources"] == ["rules.yaml"]
+    assert (rule["apiVersion"], rule["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load((FOLDER / "alerts.yaml").read_text(encoding="utf-8"))
+
+
 @needs_prometheus
 def test_promtool_takes_configuration_and_rules_and_each_alert_is_raised_by_its_fault_alone():
     for words in (["check", "config", "prometheus.yaml"], ["test", "rules", "alerts.test.yaml"]):
@@ -76,6 +86,8 @@ def work_goes_on() -> bool:
     telemetry.HTTP_SECONDS.labels("/").observe(0.01)
     telemetry.QUEUE_DEPTH.set(3)
     telemetry.CAPTURE_DROPPED.labels("edge").set(0)
+    telemetry.CAPTURE_OPEN_FLOWS.labels("edge").set(7)
+    telemetry.CAPTURE_TABLE_FLOWS.labels("edge").set(100)
     telemetry.SPOOL_BYTES.labels("edge").set(0)
     telemetry.BUNDLE_INFO.labels("nsl_kdd", "a").set(1)
     telemetry.JOBS_RUNNING.labels("train").set(1)

@@ -18,10 +18,12 @@ Badge = Literal["live", "capture", "replay"]
 FLOW_ID = "flow_id"
 ENDED_BY = "ended_by"
 HAD_INTERIM = "had_interim"  # beside the schema's columns: an earlier record of this flow was sent, while it was open
+TRACE_ID = "trace_id"  # of OpenTelemetry, where a sensor traces
 INTERIM = "interim"  # what the meter says in `ended_by` of a flow that is still open
 
 _FACTS = b"netwarden.stream"
 _FORMAT = 1
+_MOST_TRACES = 128  # that a batch names; its rows name them all
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COMPRESSED_FROM = 256  # rows; a few of them cost more to compress than to send
 
@@ -30,13 +32,15 @@ _COMPRESSED_FROM = 256  # rows; a few of them cost more to compress than to send
 class StreamBatch:
     """Flows of one sensor and one schema. Each row has a `flow_id`, the same whoever sends the flow again.
 
-    The table may hold `label` (truth that came with the flows) and `had_interim`.
+    The table may hold `label` (truth that came with the flows), `had_interim` and `trace_id`. `traces` are the contexts
+    (W3C traceparent) of the spans that sent it.
     """
 
     flows: FlowTable
     source: Badge
     sensor: str
     sent_at: datetime
+    traces: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.flows)
@@ -57,7 +61,10 @@ def joined(batches: Sequence[StreamBatch]) -> StreamBatch:
     if len(batches) == 1:
         return first
     arrow = pa.concat_tables([batch.flows.arrow.replace_schema_metadata() for batch in batches])
-    return replace(first, flows=replace(first.flows, arrow=arrow), sent_at=min(batch.sent_at for batch in batches))
+    traces = dict.fromkeys(trace for batch in batches for trace in batch.traces)
+    sent_at = min(batch.sent_at for batch in batches)
+    flows = replace(first.flows, arrow=arrow)
+    return replace(first, flows=flows, sent_at=sent_at, traces=tuple(traces)[:_MOST_TRACES])
 
 
 def pack(batch: StreamBatch) -> bytes:
@@ -70,6 +77,7 @@ def pack(batch: StreamBatch) -> bytes:
         "source": batch.source,
         "sensor": batch.sensor,
         "sent_at_us": (batch.sent_at - _EPOCH) // timedelta(microseconds=1),
+        **({"traces": batch.traces} if batch.traces else {}),
     }
     return to_ipc(batch.flows.arrow.replace_schema_metadata({_FACTS: json.dumps(facts).encode()}))
 
@@ -103,9 +111,8 @@ def unpack(body: bytes) -> StreamBatch:
         sent_at = _EPOCH + timedelta(microseconds=facts["sent_at_us"])
         if FLOW_ID not in table.column_names:
             raise ValueError(f"no column {FLOW_ID}")
-        return StreamBatch(
-            FlowTable(table, str(facts["schema_id"]), meter), facts["source"], str(facts["sensor"]), sent_at
-        )
+        flows, traces = FlowTable(table, str(facts["schema_id"]), meter), tuple(map(str, facts.get("traces", ())))
+        return StreamBatch(flows, facts["source"], str(facts["sensor"]), sent_at, traces)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{len(body):,} bytes are no batch of flows ({type(error).__name__}: {error}); "

@@ -20,6 +20,7 @@ from netwarden.streaming.judge import ChooseModel
 from netwarden.streaming.learning import Learner
 from netwarden.streaming.scored import prediction_logs
 from netwarden.streaming.sensor import Sensor, SensorReport, Source
+from netwarden.streaming.tracing import Tracing, open_tracing
 from netwarden.streaming.worker import Worker
 
 _IDLE_POLL_S = 0.1
@@ -80,9 +81,10 @@ def _work_off(queue: Queue, finished: threading.Event, stop: threading.Event) ->
 
 
 def _sense(settings: Settings, source: Source, queue: Queue, stop: threading.Event) -> SensorReport:
-    sensor = Sensor(source, queue, settings)
     stream = settings.stream
-    with served(sensor.health, stream.host, stream.sensor_port) as port:
+    with ExitStack() as opened:
+        sensor = Sensor(source, queue, settings, tracing=_tracing(settings, "sensor", opened))
+        port = opened.enter_context(served(sensor.health, stream.host, stream.sensor_port))
         _log.info("sensor", extra={"source": source.badge, "health": f"http://{stream.host}:{port}/health"})
         return sensor.run(stop)
 
@@ -98,7 +100,8 @@ def _work(settings: Settings, choose: ChooseModel, queue: Queue, stop: threading
             )
         alerts = opened.enter_context(closing(open_alert_store(settings)))
         feed = opened.enter_context(closing(open_feed(settings)))
-        worker = Worker(name, queue, alerts, feed, choose, stream, logs)
+        tracing = _tracing(settings, "worker", opened)
+        worker = Worker(name, queue, alerts, feed, choose, stream, logs, tracing=tracing)
         if stream.learn:
             learner = Learner(settings, choose, worker.health, name)
             worker.watch = learner.watch
@@ -106,6 +109,10 @@ def _work(settings: Settings, choose: ChooseModel, queue: Queue, stop: threading
         port = opened.enter_context(served(worker.health, stream.host, stream.worker_port, lambda: _show_depth(queue)))
         _log.info("worker", extra={"worker": name, "health": f"http://{stream.host}:{port}/health"})
         worker.run(stop)
+
+
+def _tracing(settings: Settings, role: str, opened: ExitStack) -> Tracing | None:
+    return opened.enter_context(closing(open_tracing(role))) if settings.stream.trace else None
 
 
 def _show_depth(queue: Queue) -> None:

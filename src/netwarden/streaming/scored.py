@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 
 from netwarden.errors import ConfigError, InputError
 from netwarden.flows.schema import LABEL
-from netwarden.streaming.batch import ENDED_BY, FLOW_ID, Badge, column_of, from_ipc, to_ipc
+from netwarden.streaming.batch import ENDED_BY, FLOW_ID, TRACE_ID, Badge, column_of, from_ipc, to_ipc
 from netwarden.streaming.judge import Judged
 
-_ABOUT = (FLOW_ID, "started_at", "src_ip", "src_port", "dst_ip", "dst_port", "protocol", ENDED_BY, LABEL)
+_ABOUT = (FLOW_ID, "started_at", "src_ip", "src_port", "dst_ip", "dst_port", "protocol", ENDED_BY, LABEL, TRACE_ID)
 _FACTS = ("bundle_id", "schema_id", "source", "sensor", "sent_at", "scored_at")
 _METADATA = b"netwarden.scored"
 _MB = 1 << 20
@@ -32,7 +32,7 @@ class ScoredBatch:
     """Flows that one bundle scored, in one piece of the feed.
 
     `flows` is an Arrow table: flow_id; where the flows have them started_at, endpoints, protocol, ended_by (`interim`:
-    still open) and label; score, verdict, family and threshold. An alert is score >= threshold; its id is
+    still open), label and trace_id; score, verdict, family and threshold. An alert is score >= threshold; its id is
     `netwarden.flows.table.alert_id(flow_id)`. `scored_at` is when the alerts had been stored.
     """
 

@@ -25,6 +25,7 @@ from netwarden.streaming.health import Health
 from netwarden.streaming.outbox import Outbox
 from netwarden.streaming.replay import Position, ReplayPlan, replayed, rows_to_replay
 from netwarden.streaming.spool import Spool
+from netwarden.streaming.tracing import Tracing
 
 _log = get(__name__)
 Flows = Iterator[tuple[FlowTable, int]]  # with how many rows have been given so far
@@ -61,9 +62,17 @@ def sensor_name(settings: StreamSettings) -> str:
 class Sensor:
     """Sends what its source gives to a queue, until that ends or it is told to stop."""
 
-    def __init__(self, source: Source, queue: Queue, settings: Settings, clock: Clock = wall_clock) -> None:
+    def __init__(
+        self,
+        source: Source,
+        queue: Queue,
+        settings: Settings,
+        clock: Clock = wall_clock,
+        tracing: Tracing | None = None,
+    ) -> None:
         stream = settings.stream
         self._clock = clock
+        self._tracing = tracing
         self.health = Health("sensor")
         self._source = source
         self._name = sensor_name(stream)
@@ -90,7 +99,8 @@ class Sensor:
                     piece = table.slice(start, self._batch_rows)
                     place += len(piece)
                     batch = StreamBatch(piece, self._source.badge, self._name, self._clock())
-                    self._outbox.send(batch, place, stop)
+                    with nullcontext(batch) if self._tracing is None else self._tracing.sending(batch) as traced:
+                        self._outbox.send(traced, place, stop)
                     flows += len(piece)
                 self.health.note(flows=flows)
         finally:

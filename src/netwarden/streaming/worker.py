@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from netwarden.streaming.clocks import Clock, wall_clock
 from netwarden.streaming.health import Backoff, Health
 from netwarden.streaming.judge import Bad, ChooseModel, Delivery, Judged, judge_all
 from netwarden.streaming.scored import PredictionLogs, scored_batch, write_scored
+from netwarden.streaming.tracing import Tracing
 
 _WAIT_S = 0.5  # for the next message, before it is asked again whether to stop
 _MOST_MESSAGES = 128  # of one round
@@ -34,7 +35,7 @@ class Worker:
     of their flows, and nothing is acknowledged before its alerts are stored. `name` tells workers apart.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what may be left out comes by name
         self,
         name: str,
         queue: Queue,
@@ -43,8 +44,11 @@ class Worker:
         choose: ChooseModel,
         settings: StreamSettings,
         logs: PredictionLogs | None = None,
+        *,
         clock: Clock = wall_clock,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         self._clock = clock
         self.health = Health("worker")
         self.watch: Callable[[Judged], None] = lambda _: None  # told of all that was judged, as a learner wants to be
@@ -89,7 +93,8 @@ class Worker:
         self._hold_if_slow()
         outcome = self._until("detector", lambda: judge_all(deliveries, self._choose, self._clock()), stop)
         for judged in outcome.judged:
-            self._store(judged, stop)
+            with nullcontext() if self._tracing is None else self._tracing.storing(judged):
+                self._store(judged, stop)
         for judged in outcome.judged:
             self._show(judged)
             self.watch(judged)
