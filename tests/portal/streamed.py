@@ -12,6 +12,8 @@ from netwarden.flows.table import FlowTable
 from netwarden.scoring.scorer import Scorer
 from netwarden.settings import Settings
 from netwarden.sources.connect import open_feed
+from netwarden.streaming.batch import StreamBatch, pack
+from netwarden.streaming.sampled import ENTRIES, SAMPLES
 from netwarden.streaming.scored import ScoredBatch, write_scored
 
 
@@ -39,3 +41,12 @@ def stream(settings: Settings, *batches: ScoredBatch) -> None:
     feed = open_feed(settings)
     for batch in batches:
         feed.append(write_scored(batch))
+
+
+def sample(settings: Settings, flows: FlowTable, sensor: str = "edge") -> None:
+    """Put flows where drift is measured, as a worker samples them."""
+    feed = open_feed(settings, SAMPLES, ENTRIES)
+    ids = pa.array([f"{sensor}-{number}" for number in range(len(flows))])
+    flows = FlowTable(flows.arrow.append_column("flow_id", ids), flows.schema_id)
+    for start in range(0, len(flows), 40):
+        feed.append(pack(StreamBatch(flows.slice(start, 40), "live", sensor, datetime.now(UTC))))

@@ -36,6 +36,7 @@ from netwarden.portal import (
     api,
     audit,
     data,
+    drift,
     live,
     login,
     model_pages,
@@ -57,6 +58,7 @@ from netwarden.portal import (
 )
 from netwarden.portal.champions import Champions
 from netwarden.portal.data_facts import LabelTables
+from netwarden.portal.drift_facts import DriftReports
 from netwarden.portal.flow_scoring import FlowScoring
 from netwarden.portal.limits import Limits
 from netwarden.portal.middleware import AnswerHead, BodyLimit, Boundary, Measure
@@ -101,6 +103,7 @@ _PARTS = (
     live,
     overview,
     data,
+    drift,
     model_pages,
     models,
     run_pages,
@@ -137,6 +140,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.scored = ScoredFlows(settings)
     app.state.tracking = Tracking(settings)
     app.state.label_tables = LabelTables(settings)
+    app.state.drift = DriftReports(settings, app.state.champions)
     for part in _PARTS:
         app.include_router(part.router)
     reference.complete(app)
@@ -168,6 +172,7 @@ async def _until_the_end(app: FastAPI) -> AsyncIterator[None]:
     app.state.portal_store.close()
     app.state.scored.close()
     app.state.label_tables.close()
+    app.state.drift.close()
 
 
 def serve(settings: Settings, host: str = "", port: int = 0) -> None:

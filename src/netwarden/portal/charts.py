@@ -120,3 +120,43 @@ def _column(
             segments.append(Segment(name, value, round(y, 2), round(height, 2)))
     end = spanned.start + timedelta(seconds=spanned.span_s)
     return Column(spanned.start, end, sum(counts.values()), round(x, 2), round(breadth, 2), tuple(segments))
+
+
+@dataclass(frozen=True)
+class PairBin:
+    """One range of values: where its place begins, how broad it is, and its shares."""
+
+    name: str
+    x: float
+    width: float
+    then: float
+    now: float
+
+
+@dataclass(frozen=True)
+class PairChart:
+    """Two distributions over the same ranges, as two outlines of bars and the ranges to point at."""
+
+    then: str
+    now: str
+    bins: tuple[PairBin, ...]
+    top: float
+
+
+def pair_chart(shares: Sequence[tuple[str, float, float]]) -> PairChart:
+    """Bars of (name, share then, share now), side by side; ranges that are empty on both sides are left out."""
+    kept = [each for each in shares if each[1] > 0 or each[2] > 0]
+    top = max((max(then, now) for _, then, now in kept), default=1.0) or 1.0
+    place = WIDTH / max(len(kept), 1)
+    bins = tuple(PairBin(name, round(at * place, 1), round(place, 1), a, b) for at, (name, a, b) in enumerate(kept))
+    return PairChart(_bars(bins, top, 0.1), _bars(bins, top, 0.52, now=True), bins, top)
+
+
+def _bars(bins: Sequence[PairBin], top: float, offset: float, *, now: bool = False) -> str:
+    """An outline of bars that are each two fifths of their place."""
+    parts: list[str] = []
+    for each in bins:
+        height = HEIGHT * (each.now if now else each.then) / top
+        left, width = each.x + each.width * offset, each.width * 0.38
+        parts.append(f"M{left:.1f} 100V{HEIGHT - height:.1f}h{width:.1f}V100Z")
+    return "".join(parts)

@@ -26,5 +26,6 @@ PLACES = (
     Place("Models", "/models", ("/models",)),
     Place("Train", "/runs", ("/runs", "/train")),
     Place("Data", "/data", ("/data",)),
+    Place("Drift", "/drift", ("/drift",)),
     Place("API", "/docs", ("/docs",)),
 )

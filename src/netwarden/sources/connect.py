@@ -99,17 +99,20 @@ def open_queue(settings: Settings) -> Queue:
     return MemoryQueue(limits)
 
 
-def open_feed(settings: Settings) -> Feed:
-    """Scored flows for those who follow them: in Redis, else one feed for all of this process with the same home."""
-    entries = settings.stream.feed_batches
+def open_feed(settings: Settings, name: str = "scored", entries: int = 0) -> Feed:
+    """Scored flows for those who follow them: in Redis, else one feed for all of this process with the same home.
+
+    Another name is another feed; `entries` is how many bodies it keeps, by default what the settings say.
+    """
+    entries = entries or settings.stream.feed_batches
     if settings.redis_url:
         from netwarden.sources.redis_queue import RedisFeed
 
         url = settings.redis_url.get_secret_value()
-        return RedisFeed(url, "scored", entries, timeout_s=settings.store.timeout_s)
+        return RedisFeed(url, name, entries, timeout_s=settings.store.timeout_s)
     from netwarden.sources.memory_queue import shared_feed
 
-    return shared_feed(str(settings.home.resolve()), entries)
+    return shared_feed(f"{settings.home.resolve()}:{name}", entries)
 
 
 def open_backup(settings: Settings) -> Backup:

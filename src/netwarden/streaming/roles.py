@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from typing import Any
 
 from netwarden import telemetry
@@ -16,8 +17,9 @@ from netwarden.settings import Settings
 from netwarden.sources.connect import open_alert_store, open_feed, open_queue
 from netwarden.sources.store import Queue
 from netwarden.streaming.health import served
-from netwarden.streaming.judge import ChooseModel
+from netwarden.streaming.judge import ChooseModel, Judged
 from netwarden.streaming.learning import Learner
+from netwarden.streaming.sampled import ENTRIES, SAMPLES, Sampler
 from netwarden.streaming.scored import prediction_logs
 from netwarden.streaming.sensor import Sensor, SensorReport, Source
 from netwarden.streaming.tracing import Tracing, open_tracing
@@ -102,9 +104,11 @@ def _work(settings: Settings, choose: ChooseModel, queue: Queue, stop: threading
         feed = opened.enter_context(closing(open_feed(settings)))
         tracing = _tracing(settings, "worker", opened)
         worker = Worker(name, queue, alerts, feed, choose, stream, logs, tracing=tracing)
+        sampler = Sampler(opened.enter_context(closing(open_feed(settings, SAMPLES, ENTRIES))))
+        worker.watch = sampler.watch
         if stream.learn:
             learner = Learner(settings, choose, worker.health, name)
-            worker.watch = learner.watch
+            worker.watch = partial(_tell, (sampler.watch, learner.watch))
             opened.enter_context(_in_thread(stop, learner.run, stop))
         port = opened.enter_context(served(worker.health, stream.host, stream.worker_port, lambda: _show_depth(queue)))
         _log.info("worker", extra={"worker": name, "health": f"http://{stream.host}:{port}/health"})
@@ -113,6 +117,11 @@ def _work(settings: Settings, choose: ChooseModel, queue: Queue, stop: threading
 
 def _tracing(settings: Settings, role: str, opened: ExitStack) -> Tracing | None:
     return opened.enter_context(closing(open_tracing(role))) if settings.stream.trace else None
+
+
+def _tell(watchers: Sequence[Callable[[Judged], None]], judged: Judged) -> None:
+    for watch in watchers:
+        watch(judged)
 
 
 def _show_depth(queue: Queue) -> None:
