@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netwarden import __version__, logs
+from netwarden.cli_batch import batch, pipeline
 from netwarden.cli_detection import calibrate, drift, threshold
 from netwarden.cli_experiments import experiments, resampling, tune
 from netwarden.cli_lab import lab
@@ -145,22 +146,6 @@ def schema_draft(
     print(draft_schema(_settings(), file, label=label, output=output))
 
 
-@app.command()
-def batch(
-    source: Path,
-    target: Path,
-    schema: Annotated[str, typer.Option(help="Schema id; default: the champion's")] = "",
-    bundle: Annotated[str, typer.Option(help="Bundle id or folder; default: champion")] = "champion",
-    explain: Annotated[
-        int, typer.Option(min=0, help="Reasons to give for each alert; slow: some hundreds of alerts a second")
-    ] = 0,
-) -> None:
-    """Score a file of flows, or a capture, into Parquet, CSV or JSON lines; explain its alerts if asked to."""
-    from netwarden.scoring.batch import score_file
-
-    print(score_file(_settings(), source, target, schema_id=schema, bundle=bundle, explain=explain))
-
-
 @bundle.command("verify")
 def bundle_verify(folder: Path) -> None:
     """Check hashes, format and contract of a bundle folder."""
@@ -169,6 +154,8 @@ def bundle_verify(folder: Path) -> None:
     print(load_bundle(folder).describe())
 
 
+app.command()(batch)
+app.command()(pipeline)
 app.command()(threshold)
 app.command()(calibrate)
 app.command()(drift)

@@ -88,6 +88,26 @@ def draw(groups: Hashes, strata: Parts, rest: str, held_out: Mapping[str, float]
     return np.array([rest, *held_out])[part[inverse]]
 
 
+def draw_alone(groups: Hashes, rest: str, held_out: Mapping[str, float], seed: int) -> Parts:
+    """Part of each row by its group's hash alone, for rows too many to be drawn together: shares come out nearly."""
+    lot = pd.util.hash_array(groups ^ np.uint64(seed)).astype(np.float64) / 2.0**64
+    edges = np.cumsum([1 - sum(held_out.values()), *held_out.values()])[:-1]
+    return np.array([rest, *held_out])[np.searchsorted(edges, lot, side="right")]
+
+
+def first_test_instant(instants: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], share: float) -> int:
+    """Instant from which on rows test, of all instants and how many rows began at each: the last share, or more.
+
+    Raises DataCheckError where that would be all rows.
+    """
+    order = np.argsort(instants)
+    ends = np.cumsum(rows[order])
+    cut = instants[order][np.searchsorted(ends, int(ends[-1] * (1 - share)), side="right")]
+    if cut == instants.min():
+        raise DataCheckError("all rows have the time of the first one or none, so they cannot be split by time")
+    return int(cut)
+
+
 def _stretch(
     sizes: npt.NDArray[np.int64], small: npt.NDArray[np.bool_], stratum: npt.NDArray[np.int64], share: float
 ) -> npt.NDArray[np.float64]:

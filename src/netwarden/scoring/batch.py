@@ -69,7 +69,7 @@ def score_file(
     rejected_file = target.with_name(target.name + ".rejected.csv")
     with ExitStack() as stack:
         journal = stack.enter_context(open_journal(target, _job(source, target, model, explain)))
-        advance = progress or stack.enter_context(_bar(source.name))
+        advance = stack.enter_context(progress_bar(source.name, progress))
         kept = Tally.of_state(journal.state).rows
         tally = _score_parts(journal, source, model, Explaining(model.bundle, explain, target.suffix), advance, pieces)
         with drafts(target, rejected_file) as (draft, rejected_draft):
@@ -212,7 +212,11 @@ def _join_rejected(parts: Iterable[Path], target: Path) -> None:
 
 
 @contextmanager
-def _bar(name: str) -> Iterator[Progress]:
+def progress_bar(name: str, instead: Progress | None = None) -> Iterator[Progress]:
+    """A function that shows progress: the one given instead, else a bar where standard error is a terminal."""
+    if instead is not None:
+        yield instead
+        return
     from rich.console import Console  # noqa: PLC0415 - only where a person may be watching
     from rich.progress import Progress as Bar  # noqa: PLC0415
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,14 +44,19 @@ class BatchReport:
         if self.kept:
             lines.append(f"{self.kept:,} of them were scored by an earlier run that did not come to its end")
         if self.rejected_file:
-            lines.append(f"{sum(self.rejected.values()):,} rows rejected, listed in {self.rejected_file}:")
-            lines += [f"  {rows:,} × {reason}" for reason, rows in Counter(self.rejected).most_common(10)]
+            lines += rejected_lines(self.rejected, str(self.rejected_file))
         lines += [f"{values:,} values of {name} that training never saw" for name, values in self.unknown.items()]
         lines += self.notes
         if self.highest:
             alerts = self.rows - self.verdicts["benign"]
             lines += [f"the highest of {alerts:,} alerts, all explained in column why:", *map(str, self.highest)]
         return "\n".join(lines)
+
+
+def rejected_lines(rejected: Mapping[str, int], place: str) -> list[str]:
+    """How many rows were rejected, where they are listed, and the reasons that were most frequent."""
+    head = f"{sum(rejected.values()):,} rows rejected, listed in {place}:"
+    return [head, *(f"  {rows:,} × {reason}" for reason, rows in Counter(rejected).most_common(10))]
 
 
 @dataclass

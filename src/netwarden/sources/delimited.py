@@ -76,7 +76,19 @@ def read_layout(path: Path, schema: FlowSchema | None = None) -> Layout:
     SchemaError for a file without a header whose width is not the schema's.
     """
     form = schema.file if schema else FileFormat()
-    sample = _sample(path, form.encoding)
+    return _layout(path, _sample(path, form.encoding), schema, form)
+
+
+def layout_of_start(address: str, start: bytes, schema: FlowSchema) -> Layout:
+    """The same of a file that lies elsewhere, from its first bytes, decompressed. Not for JSON."""
+    path = Path(address)  # for its name: nothing opens it
+    sample = _first_lines(path, start, schema.file.encoding, _SAMPLE_LINES)
+    if is_json(sample[0]):
+        raise InputError(f"{path.name} holds JSON lines, which the local engine reads, and Spark does not")
+    return _layout(path, sample, schema, schema.file)
+
+
+def _layout(path: Path, sample: list[str], schema: FlowSchema | None, form: FileFormat) -> Layout:
     if sample[0].startswith(_ZEEK):
         return _zeek_layout(path, sample, form.encoding)
     if is_json(sample[0]):
@@ -129,6 +141,17 @@ def read_blocks(path: Path, layout: Layout, block_rows: int, after_line: int = 0
         headers_due = max(headers_due - headers, 0)
 
 
+def parse_lines(data: bytes, layout: Layout) -> tuple[Any, npt.NDArray[np.int64], list[tuple[int, str, str]]]:
+    """Table of the records among some lines, each with its line feed, and the place (from 0) of each among the lines.
+
+    Last come those of another width: place, reason, text. Headers, comments and blank lines are left out.
+    """
+    lines = np.arange(data.count(b"\n"))
+    text, places, _ = _records_only(_decoded(data, layout.encoding), lines, layout, False)
+    table, rows, wrong = _parse(text, layout)
+    return table, places[rows], [(int(places[row]), reason, line) for row, reason, line in wrong]
+
+
 def sniff_format(path: Path) -> FileFormat:
     """Best guess of header, delimiter, encoding and comment mark from a file's first lines."""
     layout = read_layout(path)
@@ -170,6 +193,10 @@ def _sample(path: Path, encoding: str, most: int = _SAMPLE_LINES) -> list[str]:
             start = stream.read(_CHUNK_BYTES)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(f"{path.name} is damaged: {error}") from None
+    return _first_lines(path, start, encoding, most)
+
+
+def _first_lines(path: Path, start: bytes, encoding: str, most: int) -> list[str]:
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise InputError(f"{path.name} is UTF-16; save it as UTF-8")
     if b"\x00" in start:

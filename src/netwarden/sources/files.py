@@ -50,6 +50,7 @@ def read_batches(
     families: Families | None = None,
     *,
     labelled: bool = False,
+    with_truth: bool = False,
     batch_rows: int = BATCH_ROWS,
     labels: Any = None,
     name: str = "",
@@ -57,6 +58,7 @@ def read_batches(
 ) -> Iterator[FileBatch]:
     """Flows of a file in batches of at most so many rows, in file order and bounded memory.
 
+    `labelled` and `with_truth` are those of `conform`.
     `labels` is an Arrow array with one label per record, for files whose truth stands elsewhere. `name` is what
     rejected rows call the file. `after_line` goes on behind a line (Parquet: row), where no labels are given. Raises
     InputError for a file that cannot be read and SchemaError for one of another schema.
@@ -64,11 +66,11 @@ def read_batches(
     fits = _Labels(labels, schema, path)
     for block in _blocks(path, schema, batch_rows, after_line):
         raw = fits.put_into(block)
-        conformed = conform(raw, schema, families, labelled=labelled)
+        conformed = conform(raw, schema, families, labelled=labelled, with_truth=with_truth)
         file = name or path.name
-        rejected = [RejectedRow(file, line, reason, _clip(text)) for line, reason, text in block.malformed]
+        rejected = [RejectedRow(file, line, reason, clipped(text)) for line, reason, text in block.malformed]
         rejected += [
-            RejectedRow(file, int(block.lines[fault.row]), fault.reason, _clip(_row_text(raw, fault.row, schema)))
+            RejectedRow(file, int(block.lines[fault.row]), fault.reason, row_text(raw, fault.row, schema))
             for fault in conformed.rejected
         ]
         changed = conformed.changed
@@ -120,6 +122,17 @@ def is_flow_file(path: Path) -> bool:
 def plain_name(path: Path) -> str:
     """File name without the ending that compression adds."""
     return path.name.removesuffix(".gz")
+
+
+def row_text(raw: Any, row: int, schema: FlowSchema) -> str:
+    """A row of a table as a file of the schema would spell it: what a quarantine keeps."""
+    cells = (raw.column(position)[row].as_py() for position in range(raw.num_columns))
+    return clipped(schema.file.delimiter.join("" if cell is None else str(cell) for cell in cells))
+
+
+def clipped(text: str) -> str:
+    """As much of a bad row as a quarantine keeps."""
+    return text[:_LONGEST_QUARANTINED_TEXT]
 
 
 # --- blocks of any format ---------------------------------------------------------------------------------------
@@ -255,12 +268,3 @@ def _label_position(path: Path, names: list[str], columns: Sequence[str]) -> int
     if len(names) == 1:
         return 0
     raise InputError(f"label file {path.name} has no column {', '.join(columns) or 'label'}, only {', '.join(names)}")
-
-
-def _row_text(raw: Any, row: int, schema: FlowSchema) -> str:
-    cells = (raw.column(position)[row].as_py() for position in range(raw.num_columns))
-    return schema.file.delimiter.join("" if cell is None else str(cell) for cell in cells)
-
-
-def _clip(text: str) -> str:
-    return text[:_LONGEST_QUARANTINED_TEXT]

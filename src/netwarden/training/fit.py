@@ -39,7 +39,22 @@ def fit_bundle(
 
     `meter` made the flows, where one of ours did.
     """
-    made = fit_and_calibrate(rows, preprocessor, params)
+    return close_bundle(
+        folder, rows, fit_and_calibrate(rows, preprocessor, params), preprocessor, schema, params, facts, meter
+    )
+
+
+def close_bundle(
+    folder: Path,
+    rows: TrainingRows,
+    made: Fitted,
+    preprocessor: Preprocessor,
+    schema: FlowSchema,
+    params: Params,
+    facts: TrainingFacts,
+    meter: MeterStamp | None = None,
+) -> DetectorBundle:
+    """Bundle of a detector that is fitted and calibrated; `facts.rows`, where given, says how many rows there were."""
     fit = rows.part(FIT)
     fit_scores = made.calibration.apply(made.detector.score(fit.matrix))
     names, counts = np.unique(rows.parts, return_counts=True)
@@ -57,7 +72,7 @@ def fit_bundle(
             update={
                 "seed": params.train.seed,
                 "params": _shaping(params),
-                "rows": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
+                "rows": facts.rows or {str(name): int(count) for name, count in zip(names, counts, strict=True)},
                 "metrics": flat(measure(validation, frozenset(rows.labels.tolist()), made.threshold.budget)),
             }
         ),
@@ -76,7 +91,11 @@ class Fitted:
 
 def fit_and_calibrate(rows: TrainingRows, preprocessor: Preprocessor, params: Params) -> Fitted:
     """Detector fitted on the fit rows, calibrated on the calibration rows, its threshold from the threshold rows."""
-    detector = fit_detector(fit_rows(rows.part(FIT), preprocessor), params)
+    return calibrate(fit_detector(fit_rows(rows.part(FIT), preprocessor), params), rows, params)
+
+
+def calibrate(detector: Detector, rows: TrainingRows, params: Params) -> Fitted:
+    """A fitted detector, calibrated on the calibration rows, its threshold from the threshold rows."""
     calibrating = rows.part(CALIBRATION)
     calibration = fit_calibration(detector.score(calibrating.matrix), calibrating.attack)
     quiet = rows.part(THRESHOLD)
