@@ -23,6 +23,7 @@ from netwarden.settings import Settings
 
 ROWS, ALERTS, REJECTED, SUMMARY = "rows.parquet", "alerts.parquet", "rejected.json", "summary.json"
 FEATURES = "features.parquet"  # of the alerts, row by row and group by group as in ALERTS: what explains them
+FLOWS = "flows.parquet"  # all features of all rows, as in ROWS: what another bundle scores; the first to go for room
 
 
 class UploadSummary(BaseModel):
