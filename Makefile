@@ -54,7 +54,7 @@ test: $(DEV) $(CORE) ## Everything CI asks for: style, types, layers, validators
 ##@ Day to day
 
 .PHONY: setup setup-core data system-packages check fast serve train bench coverage notebook screenshots mlflow
-.PHONY: kernels bench-detection bench-meter bench-context bench-stream bench-http soak soak-stream soak-hour fuzz fuzz-bounds flow-features lab lab-packages
+.PHONY: kernels bench-detection bench-meter bench-context bench-stream bench-live bench-http soak soak-stream soak-hour fuzz fuzz-bounds flow-features lab lab-packages
 setup: $(DEV) ## Environment for development in .venv (a second when it is up to date)
 
 setup-core: $(CORE) ## Environment for running only
@@ -80,7 +80,7 @@ train: $(CORE) ## Run the training pipeline: dvc repro, and registration where t
 	$(BIN)/python main.py
 
 bench: $(DEV) ## Benchmarks but those of detection and of many users; each prints its figures
-	@for file in $(filter-out benchmarks/bench_detection.py benchmarks/bench_http.py,$(wildcard benchmarks/bench_*.py)); do echo "== $$file"; $(BIN)/python "$$file"; done
+	@for file in $(filter-out $(addprefix benchmarks/bench_,detection.py http.py live.py),$(wildcard benchmarks/bench_*.py)); do echo "== $$file"; $(BIN)/python "$$file"; done
 
 BENCH_ARGS ?=
 bench-detection: $(DEV) ## How well detectors detect, over five seeds; looks at test rows (BENCH_ARGS="--only families --seeds 2")
@@ -89,13 +89,17 @@ bench-detection: $(DEV) ## How well detectors detect, over five seeds; looks at 
 bench-meter: $(DEV) ## Packets per CPU-second of the flow meter, nfstream and the bare walk (needs NETWARDEN_PCAPS)
 	$(BIN)/python benchmarks/bench_meter.py
 
-bench-stream: $(DEV) ## How fast flows become stored alerts: sensor, Redis and one worker (needs redis-server)
+bench-stream: $(DEV) ## How fast flows become stored alerts: sensor, Redis and one worker, then two (needs redis-server)
 	$(BIN)/python benchmarks/bench_stream.py
 
 USERS ?= 500
 DURATION_S ?= 120
 bench-http: $(DEV) ## USERS simulated people and sensors on `netwarden serve` for DURATION_S: no error, p95 printed
 	$(BIN)/python benchmarks/bench_http.py --users $(USERS) --seconds $(DURATION_S)
+
+LIVE_ARGS ?=
+bench-live: $(DEV) ## From packets on an interface to stored alerts (root); LIVE_ARGS="--recording build/lab/day-5" after make lab SCENARIO=day-5
+	$(BIN)/python benchmarks/bench_live.py $(LIVE_ARGS)
 
 FAULT_ROUNDS ?= 30
 soak-stream: $(DEV) ## Kill worker, sensor, Redis and store FAULT_ROUNDS times under load; the store ends up exact
