@@ -135,7 +135,7 @@ def _forms() -> dict[str, tuple[str, Any]]:
     def blend(**changed: float) -> tuple[str, HybridParams]:
         return "hybrid", default.model_copy(update={"trees": trees.model_copy(update=changed)})
 
-    def novelty(**changed: float) -> tuple[str, HybridParams]:
+    def novelty(**changed: float | bool) -> tuple[str, HybridParams]:
         return "hybrid", default.model_copy(update=changed)
 
     return {
@@ -146,6 +146,7 @@ def _forms() -> dict[str, tuple[str, Any]]:
         **{f"{share:.0%} of the features": blend(feature_share=share) for share in (0.35, 0.7, 1.0)},
         **{f"{kept:.0%} of the variance": novelty(variance_kept=kept) for kept in (0.9, 0.95, 0.99)},
         "novelty counts half": novelty(novelty_weight=0.5),
+        "constants scaled": novelty(scale_constants=True),
     }
 
 

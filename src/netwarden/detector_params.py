@@ -120,6 +120,10 @@ class HybridParams(_Frozen):
     novelty_weight: Annotated[float, Range(0.1, 3, log=True)] = Field(
         1.0, ge=0, description="What surprise of novelty counts beside that of the trees"
     )
+    scale_constants: bool = Field(
+        False,
+        description="Scale numbers that never vary among benign rows as they do among all, rather than ignore them",
+    )
     known_share: float = Field(
         0.01, gt=0, lt=1, description="An alert that the trees find rarer than this share of benign rows is known"
     )

@@ -133,6 +133,18 @@ def test_what_never_varies_on_another_network_is_odd_there_once_it_does(related)
     assert (adapted.score(odd) > np.quantile(adapted.score(calm), 0.99)).mean() > 0.9
 
 
+def test_a_number_that_varies_among_attacks_alone_counts_where_that_is_asked_for(related):
+    matrix = related.matrix.copy()
+    matrix[related.attack == 0, 2] = 0.0
+    rows = replace(related, matrix=matrix)
+    odd = rows.where(rows.attack == 0).matrix.copy()
+    odd[:, 2] = 1000.0
+    for asked in (False, True):
+        fitted = HybridKind().fit(rows, SMALL.model_copy(update={"scale_constants": asked}), seed=1, threads=1)
+        missed = fitted.reconstruction.missed_by_feature(odd)[:, 2]
+        assert (missed > 0).all() if asked else not missed.any()
+
+
 def test_an_alert_called_novel_still_has_a_nearest_family(hybrid, rows):
     named, nearest = (each(hybrid, rows.matrix) for each in (name_alerts, nearest_families))
     assert "novel" in named and set(nearest) <= set(hybrid.families)

@@ -27,7 +27,7 @@ from netwarden.detectors.reconstruction import (
     fit_reconstruction,
     restored_reconstruction,
 )
-from netwarden.detectors.scaling import Scaling
+from netwarden.detectors.scaling import Scaling, fit_scaling
 from netwarden.detectors.surprise import MOST, Surprise, fit_surprise
 from netwarden.features.arrays import read_arrays, write_arrays
 
@@ -120,7 +120,8 @@ class HybridKind:
         waiting = (rows.attack == 0) & (rows.folds(_HELD_OUT_FOLDS, seed) == 0)
         trees = fit_blend(rows.where(~waiting & ~rows.grown), params.trees, seed, threads)
         benign = rows.where(rows.attack == 0)
-        reconstruction, usual = _learn_benign(benign, waiting[rows.attack == 0], trees, params)
+        known = fit_scaling(rows.where(~rows.grown).matrix, rows.categorical) if params.scale_constants else None
+        reconstruction, usual = _learn_benign(benign, waiting[rows.attack == 0], trees, params, known)
         family = fit_families(rows, params.family or XgbClassifierParams(), seed, threads)
         return Hybrid(trees, family, rows.family_names, reconstruction, usual, rows.categorical, params)
 
