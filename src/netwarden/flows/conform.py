@@ -47,11 +47,19 @@ class Source:
     unit: str
 
 
-def conform(raw: Any, schema: FlowSchema, families: Families | None = None, *, labelled: bool = False) -> Conformed:
+def conform(
+    raw: Any,
+    schema: FlowSchema,
+    families: Families | None = None,
+    *,
+    labelled: bool = False,
+    with_truth: bool = False,
+) -> Conformed:
     """Flows with the schema's columns, in its order, of its types and units; rows that do not fit are listed.
 
     `raw` is an Arrow table under the file's own column names, of text or typed. Every feature must be there; with
-    `labelled` also every column that is not optional, and the result has the columns `label` and `family`.
+    `labelled` also every column that is not optional, and the result has the columns `label` and `family`. So it has
+    `with_truth` where the file says labels; there they are null where nobody knows them, and refuse no row.
     Columns the schema does not know are left out; known ones that are absent are null.
 
     Raises SchemaError where columns are missing, two columns of the file mean the same, or one is of a kin schema.
@@ -73,6 +81,9 @@ def conform(raw: Any, schema: FlowSchema, families: Families | None = None, *, l
         truth = read_labels(raw.column(_label_source(sources, schema).position), schema, families)
         arrays |= {LABEL: truth.labels, FAMILY: truth.families}
         refusals += truth.refusals
+    elif with_truth and schema.label_column is not None and schema.label_column.name in sources:
+        told = read_labels(raw.column(_label_source(sources, schema).position), schema, families)
+        arrays |= {LABEL: told.labels, FAMILY: told.families}
     return _without_refused(pa.table(arrays), schema, refusals, dict(changed))
 
 
