@@ -78,7 +78,7 @@ def _drop_what_is_gone(given: Path, copy: Path) -> None:
 
 
 def _link_the_rest(given: Path, copy: Path) -> None:
-    ours = {name.split("/")[0] for name in (*_REFRESHED, *_KEPT)}
+    ours = {name.split("/")[0] for name in (*_REFRESHED, *_KEPT)} | {".git"}  # DVC would take the copy for a checkout
     for entry in given.iterdir():
         link = copy / entry.name
         if entry.name not in ours and not link.is_symlink():
