@@ -6,8 +6,8 @@ As root. tcpreplay plays the lab's demo capture, or a recording that `make lab S
 namespace into another, where `netwarden sensor --interface`, Redis and `netwarden worker` run with the default
 detector, trained on the lab's days, and tcpdump keeps what arrives. At the end what the worker stored is compared,
 alert by alert, with what `Scorer.score` says of tcpdump's file metered offline; and how many flows have the verdict
-that they have in the capture that was played, whose packets came at slightly other times. Exits 1 where a packet was
-lost or an alert differs.
+that they have in the capture that was played, whose packets came at slightly other times. Then the rows of the lab's
+fifth day go by `netwarden sensor --replay` the same way. Exits 1 where a packet was lost or an alert differs.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ from netwarden.params import load_params
 from netwarden.scoring.scorer import Scorer
 from netwarden.settings import Settings, load_settings
 from netwarden.sources.connect import open_alert_store, open_feed, open_queue
+from netwarden.streaming.batch import named_rows
+from netwarden.streaming.replay import rows_to_replay
 from netwarden.streaming.scored import ScoredBatch, read_scored
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +56,7 @@ from tests.fixtures.servers import free_port  # noqa: E402
 from tests.streaming.conftest import expected_alerts, register, stored_alerts  # noqa: E402
 from tests.streaming.faults import Program, netwarden_program, redis_program, until, workspace  # noqa: E402
 
+Alerts = dict[str, tuple[float, str, str | None]]
 SUBJECT = "live"
 _INTERIM_S = 1.0
 _SO_TIMESTAMPNS = 35
@@ -86,7 +89,41 @@ def main() -> None:
             replay = cable.at_sender("tcpreplay", "--quiet", speed, "-i", cable.sender_interface, played)
             words = [sys.executable, *sys.argv, "--inside", made, cable.receiver_interface, " ".join(replay)]
             code = subprocess.run(cable.at_receiver(*words), check=False).returncode
-    raise SystemExit(code)
+        wrong = replayed_day(folder / "rows", load_bundle(folder / "b"))
+    raise SystemExit(code or bool(wrong))
+
+
+def replayed_day(folder: Path, bundle: DetectorBundle) -> int:
+    """The rows of the lab's fifth day by `netwarden sensor --replay`: how many alerts differ from the offline run."""
+    folder.mkdir()
+    environment, programs = prepared(folder, bundle, ["--replay", "lab", "--rate", "0"])
+    settings = load_settings({**environment, "NETWARDEN_WORKSPACE": str(ROOT)})
+    etl = [sys.executable, str(ROOT / "ETL.py"), "--dataset", "lab"]
+    kept = {**os.environ, "NETWARDEN_HOME": str(settings.home)}
+    subprocess.run(etl, check=True, cwd=ROOT, env=kept, capture_output=True)
+    sensor = programs["sensor"]
+    try:
+        for program in programs.values():
+            program.start()
+        until(lambda: sensor.exit_code is not None, "end of the replay", 600)
+        with closing(open_queue(settings)) as queue:
+            until(lambda: queue.depth() == 0, "end of the queue", 600)
+    finally:
+        for program in programs.values():
+            program.kill()
+    rows = named_rows(rows_to_replay(settings, "lab", shuffled=False), "edge")
+    expected = expected_alerts(rows, bundle)
+    with closing(open_alert_store(settings)) as store:
+        wrong = differences(expected, stored_alerts(store))
+    told = {"expected": len(expected), "flows": len(rows)}
+    record(SUBJECT, "rows of day 5 replayed: alerts that differ from the offline run", wrong, "alerts", **told)
+    return wrong
+
+
+def differences(expected: Alerts, stored: Alerts) -> int:
+    """How many alerts are missing, too many or other ones."""
+    both = expected.keys() & stored.keys()
+    return len(expected.keys() ^ stored.keys()) + sum(expected[key] != stored[key] for key in both)
 
 
 def unpack(capture: Path, folder: Path) -> Path:
@@ -102,7 +139,8 @@ def inside(folder: Path, interface: str, replay: list[str], recording: Path | No
     """Play, wait for all alerts, compare and record."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     bundle = load_bundle(folder / "b")
-    settings, programs = prepared(folder, interface, bundle)
+    environment, programs = prepared(folder, bundle, ["--interface", interface, "--interim", str(_INTERIM_S)])
+    settings = load_settings({**environment, "NETWARDEN_WORKSPACE": str(ROOT)})
     arrived = folder / "arrived.pcap"
     with one_timestamp_for_all():
         try:
@@ -129,18 +167,16 @@ def inside(folder: Path, interface: str, replay: list[str], recording: Path | No
         raise SystemExit(f"{faults} alerts differ from the offline run; tcpdump: {told}")
 
 
-def prepared(folder: Path, interface: str, bundle: DetectorBundle) -> tuple[Settings, dict[str, Program]]:
-    """A home with the bundle in charge, and the programs for it."""
+def prepared(folder: Path, bundle: DetectorBundle, source: list[str]) -> tuple[dict[str, str], dict[str, Program]]:
+    """The environment of a home with the bundle in charge, and Redis, a worker and a sensor of that source for it."""
     port = free_port()
     environment = {"NETWARDEN_HOME": str(folder / "home"), "REDIS_URL": f"redis://127.0.0.1:{port}/0"}
-    settings = load_settings({**environment, "NETWARDEN_WORKSPACE": str(ROOT)})
     workspace(folder / "work", "feed_batches: 1000000")
-    register(settings, bundle)
-    sensor = ["sensor", "--interface", interface, "--interim", str(_INTERIM_S), "--port", "0"]
-    return settings, {
+    register(load_settings({**environment, "NETWARDEN_WORKSPACE": str(ROOT)}), bundle)
+    return environment, {
         "redis": redis_program(folder, port),
         "worker": netwarden_program(folder, "worker", ["worker", "--port", "0"], environment),
-        "sensor": netwarden_program(folder, "sensor", sensor, environment),
+        "sensor": netwarden_program(folder, "sensor", ["sensor", *source, "--port", "0"], environment),
     }
 
 
@@ -178,7 +214,7 @@ def compare(
     with closing(open_alert_store(settings)) as store:
         stored = stored_alerts(store, withdrawn=False)
         withdrawn = len(stored_alerts(store)) - len(stored)
-    wrong = len(expected.keys() ^ stored.keys()) + sum(expected[key] != stored[key] for key in expected.keys() & stored)
+    wrong = differences(expected, stored)
     facts = {"played": recording.name if recording else "demo", "flows": len(offline), "withdrawn": withdrawn}
     record(SUBJECT, "alerts that differ from the offline run", wrong, "alerts", expected=len(expected), **facts)
     share = agreement(offline, alerting, folder / "played.pcap", scorer)
