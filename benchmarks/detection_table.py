@@ -57,7 +57,7 @@ def protocols(figures: Figures) -> Iterable[str]:
                 _cell(figures, model, start, "alerts_per_day", PREVALENCES, "_b1"),
             ]
             seeds = next(figures[name]["seeds"] for name in figures if name.startswith(f"{model}{start}_recall"))
-            few = f" ({seeds} seeds)" if seeds != 5 else ""
+            few = f" ({seeds} seed{'s' * (seeds > 1)})" if seeds != 5 else ""
             yield f"| {said} | {model.removesuffix(': ') or 'hybrid'}{few} | {' | '.join(cells)} |"
 
 
@@ -69,7 +69,7 @@ def by_name(figures: Figures, start: str) -> Iterable[str]:
     for name in names:
         own = [figures.get(f"{start}_recall_{name}_{budget}") for budget in BUDGETS]
         trivial = [figures.get(f"{model}{start}_recall_{name}_b1") for model in MODELS[1:3]]
-        cells = [f"{each['value']:.3f} ± {each['spread']:.3f}" if each else "-" for each in own]
+        cells = [_with_spread(each) if each else "-" for each in own]
         cells += [f"{each['value']:.3f}" if each else "-" for each in trivial]
         yield f"| {name.replace('_', ' ')} | {' | '.join(cells)} |"
 
@@ -88,8 +88,13 @@ def resampling(figures: Figures) -> Iterable[str]:
     for method in ("none", "class_weights", "smote", "smotenc"):
         found = [figures.get(f"resampling_{method}_{heading}_b1") for heading in headings]
         if all(found):
-            cells = [f"{each['value']:.3f} ± {each['spread']:.3f}" for each in found if each]
+            cells = [_with_spread(each) for each in found if each]
             yield f"| {method.replace('_', ' ')} | {' | '.join(cells)} |"
+
+
+def _with_spread(figure: Mapping[str, Any]) -> str:
+    spread = f" ± {figure['spread']:.3f}" if figure["seeds"] > 1 else ""
+    return f"{figure['value']:.3f}{spread}"
 
 
 def _cell(figures: Figures, model: str, start: str, what: str, each: tuple[str, ...], budget: str = "") -> str:
