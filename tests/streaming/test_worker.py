@@ -289,6 +289,7 @@ def test_followers_get_every_flow_with_its_score(queue, alerts, choose, named_fl
     assert sorted(name for batch in batches for name in batch.flows["flow_id"].to_pylist()) == sorted(
         named_flows.slice(0, 500).arrow["flow_id"].to_pylist()
     )
+    assert max(map(len, batches)) <= SETTINGS.batch_rows
     first = batches[0]
     assert (first.bundle_id, first.schema_id, first.source, first.sensor) == (
         bundle.bundle_id, "nsl_kdd", "replay", "test",

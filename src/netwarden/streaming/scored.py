@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from logging import LogRecord, makeLogRecord
 from logging.handlers import RotatingFileHandler
@@ -46,6 +46,11 @@ class ScoredBatch:
 
     def __len__(self) -> int:
         return int(self.flows.num_rows)
+
+    def pieces(self, rows: int) -> Iterator[ScoredBatch]:
+        """The batch in pieces of at most so many flows, since a feed is bounded by the number of its entries."""
+        for start in range(0, len(self), rows):
+            yield replace(self, flows=self.flows.slice(start, rows))
 
     @property
     def delay_s(self) -> float:

@@ -174,7 +174,8 @@ class Worker:
         """Tell those who follow. What they miss while the feed is away is counted; alerts never wait for it."""
         scored = scored_batch(judged, self._clock())
         try:
-            self._feed.append(write_scored(scored))
+            for piece in scored.pieces(self._settings.batch_rows):
+                self._feed.append(write_scored(piece))
         except StoreError as error:
             telemetry.STREAM_LOST.labels("feed").inc(len(scored))
             _log.warning("followers miss flows", extra={"flows": len(scored), "error": str(error)})
