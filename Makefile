@@ -53,7 +53,7 @@ test: $(DEV) $(CORE) ## Everything CI asks for: style, types, layers, validators
 
 ##@ Day to day
 
-.PHONY: setup setup-core data system-packages check fast serve train bench coverage notebook screenshots mlflow
+.PHONY: setup setup-core data system-packages check fast serve train bench coverage notebook openapi screenshots mlflow
 .PHONY: kernels bench-detection bench-meter bench-context bench-stream bench-live bench-http soak soak-stream soak-hour fuzz fuzz-bounds flow-features lab lab-packages
 setup: $(DEV) ## Environment for development in .venv (a second when it is up to date)
 
@@ -132,6 +132,9 @@ lab-packages: $(CORE) ## Programs that the lab's scenarios play with, by apt-get
 
 flow-features: $(DEV) ## Write the tables of docs/flow-features.md from the definitions
 	$(BIN)/python docs/flow_features.py
+
+openapi: $(DEV) ## Write docs/openapi.yaml, the API as the portal tells it
+	$(BIN)/python docs/openapi.py
 
 coverage: $(DEV) ## Tests with line and branch coverage, as text and in htmlcov/
 	$(BIN)/coverage run -m pytest -m "not browser" $(PYTEST_ARGS)

@@ -9,6 +9,7 @@ import socketserver
 import threading
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -24,8 +25,18 @@ from tests.portal.conftest import listening, portal_settings
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
+class Mailbox(socketserver.BaseServer):
+    """What a receiver's server keeps."""
+
+    got: list[Any]
+    heard: threading.Event
+    status: int
+
+
 class Receiver(http.server.BaseHTTPRequestHandler):
     """Keeps what is posted, and answers as its server says."""
+
+    server: Mailbox
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -39,6 +50,8 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 
 class Post(socketserver.StreamRequestHandler):
     """As much SMTP as a sender needs."""
+
+    server: Mailbox
 
     def handle(self):
         self.wfile.write(b"220 test\r\n")
@@ -54,6 +67,8 @@ class Post(socketserver.StreamRequestHandler):
 
 class Lines(socketserver.BaseRequestHandler):
     """Keeps what comes, as a datagram or until the end of a connection."""
+
+    server: Mailbox
 
     def handle(self):
         stream = not isinstance(self.request, tuple)

@@ -67,6 +67,7 @@ from netwarden.portal.rendering import Pages, problem
 from netwarden.portal.scored_flows import ScoredFlows
 from netwarden.portal.scoring import MAX_BATCH_BYTES
 from netwarden.portal.security import Access, Gatekeeper, access_for
+from netwarden.portal.transfer import Compress, EntityTag
 from netwarden.portal.wellbeing import Tracking
 from netwarden.settings import Settings
 from netwarden.sources.connect import open_alert_store, open_portal_store
@@ -154,6 +155,8 @@ def create_app(settings: Settings) -> FastAPI:
     largest = {"/predict": upload_bytes, "/batch_score": MAX_BATCH_BYTES}
     app.add_middleware(BodyLimit, max_bytes=_FORM_BYTES, max_of=largest)
     app.add_middleware(Boundary)
+    app.add_middleware(EntityTag)
+    app.add_middleware(Compress)
     app.add_middleware(Gatekeeper, access=app.state.access)
     app.add_middleware(Measure)
     app.add_middleware(AnswerHead)

@@ -9,6 +9,8 @@ from typing import Any, Literal
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
+from netwarden.portal.examples import example_of, with_nulls
+
 PROBLEM = "application/problem+json"
 TAGS = [
     {"name": "detect", "description": "Flows in, verdicts out."},
@@ -29,6 +31,9 @@ _FAULTS = {
     502: "The other side does not take it; `detail` says why",
     503: "No detector serves, or the store is away",
 }
+
+
+_OPEN_PATHS = ("/health", "/ready")
 
 
 class _Answer(BaseModel):
@@ -214,6 +219,15 @@ def _fault(status: int) -> dict[str, Any]:
     return {"description": _FAULTS[status], "content": content}
 
 
+def _give_examples(operation: dict[str, Any], parts: dict[str, Any]) -> None:
+    """An example for each body of JSON, where neither the route nor the shape has one."""
+    for part in (operation.get("requestBody", {}), *operation["responses"].values()):
+        content = part.get("content", {}).get("application/json")
+        if content is not None:
+            example = content.get("example") or example_of(content["schema"], parts)
+            content["example"] = with_nulls(example, content["schema"], parts)
+
+
 def complete(app: FastAPI) -> None:
     """Let an application's reference name what its routes do not: the one shape of errors, and the token."""
     generate = app.openapi
@@ -227,10 +241,20 @@ def complete(app: FastAPI) -> None:
             # The framework states its own error for any parameter; ours is stated where it can happen.
             if "HTTPValidationError" in str(operation["responses"].get("422")):
                 del operation["responses"]["422"]
+        for path, operations in document["paths"].items():
+            for operation in operations.values() if path not in _OPEN_PATHS else ():
+                operation["responses"]["401"] = _fault(401)
         for name in ("HTTPValidationError", "ValidationError"):
             parts.pop(name, None)
         parts["Problem"] = Problem.model_json_schema()
-        token = {"type": "http", "scheme": "bearer", "description": "NETWARDEN_TOKEN; not needed on loopback"}
+        for path in document["paths"].values():
+            for operation in path.values():
+                _give_examples(operation, parts)
+        token = {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A person's token or NETWARDEN_TOKEN; not needed on loopback without accounts",
+        }
         document["components"]["securitySchemes"] = {"token": token}
         document["security"] = [{}, {"token": []}]
         return document

@@ -219,8 +219,7 @@ def _within(values: npt.NDArray[Any], absent: npt.NDArray[np.bool_], numbers: _N
     good = (values >= numbers.low) & (values <= numbers.high) & np.isfinite(values)
     for column, sentinel in numbers.sentinels:
         good[:, column] &= values[:, column] != sentinel
-    rows: npt.NDArray[np.bool_] = np.where(absent, ~numbers.required, good).all(axis=1)
-    return rows
+    return np.asarray(np.where(absent, ~numbers.required, good).all(axis=1), np.bool_)
 
 
 def _other(
