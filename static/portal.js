@@ -153,6 +153,8 @@ async function reasonsRow(address, columns) {
 
 followTheme();
 offerCopies();
+// What is being made when a page is drawn is there a moment later.
+for (const waiting of document.querySelectorAll("[data-again-s]")) setTimeout(() => location.reload(), 1000 * waiting.dataset.againS);
 if (byId("verdicts")) unfoldReasons(byId("verdicts"));
 if (byId("upload")) followUpload(byId("upload"));
 if (byId("run") && byId("run").dataset.state === "running") followRun(byId("run"));

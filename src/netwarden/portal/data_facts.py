@@ -20,6 +20,7 @@ from netwarden.sources.connect import open_flow_store
 from netwarden.sources.store import DatasetSummary, RejectedRow
 
 _REASONS_OF = 2000  # quarantined rows that reasons are counted of
+_PATIENCE_S = 0.2  # what a page waits for a table before it says that it is being counted
 _BREATH_S = 0.005  # between two batches that are counted, so that pages go on
 _log = get(__name__)
 
@@ -114,16 +115,18 @@ class LabelTables:
         self._settings = settings
         self._known: dict[tuple[str, str], LabelTable] = {}
         self._lock = threading.Lock()
+        self._counted_one = threading.Condition(self._lock)
         self._stop = threading.Event()
 
     def of(self, dataset: DatasetView) -> LabelTable:
-        """The table of a dataset as it is now; the first to ask has it counted."""
+        """The table of a dataset as it is now; the first to ask has it counted, and waits a moment for it."""
         key = (dataset.name, dataset.content_hash)
         with self._lock:
             if key not in self._known:
                 self._known = {other: table for other, table in self._known.items() if other[0] != dataset.name}
                 self._known[key] = LabelTable(state="counting", counts={})
                 threading.Thread(target=self._count, args=(key,), name="labels", daemon=True).start()
+                self._counted_one.wait(_PATIENCE_S)
             return self._known[key]
 
     def close(self) -> None:
@@ -136,8 +139,9 @@ class LabelTables:
         except NetwardenError as error:
             _log.warning("labels cannot be counted", extra={"dataset": key[0], "error": str(error)})
             table = LabelTable(state="failed", detail=str(error), counts={})
-        with self._lock:
+        with self._counted_one:
             self._known[key] = table
+            self._counted_one.notify_all()
 
     def _counted(self, name: str) -> dict[str, dict[str, int]]:
         found: Counter[tuple[str, str]] = Counter()
