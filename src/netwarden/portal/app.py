@@ -54,6 +54,9 @@ from netwarden.portal import (
     training_queue,
     triage,
     upload_alerts,
+    upload_pages,
+    upload_preview,
+    upload_progress,
     why,
 )
 from netwarden.portal.champions import Champions
@@ -90,6 +93,9 @@ _STATUS: tuple[tuple[type[NetwardenError], int], ...] = (
 
 # In this order their routes are tried.
 _PARTS = (
+    upload_progress,
+    upload_preview,
+    upload_pages,
     predict,
     scoring,
     pages,

@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import gzip
-import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.csv as pacsv
 
 from netwarden.errors import NotFoundError
-from netwarden.flows.labels import BENIGN
+from netwarden.flows.labels import load_families
 from netwarden.portal.upload_scoring import incoming, score_upload
+from netwarden.portal.upload_truth import put_truth
 from netwarden.portal.uploads import Upload
 from netwarden.scoring.model import Model
 from netwarden.settings import Settings
 
 CAPTURE, TRUTH = Path("lab") / "demo.pcap.gz", Path("lab") / "demo.truth.csv.gz"
 SCHEMA_ID = "netwarden_flow"
-_KEPT = "truth.json"
 _KEY = ("src_ip", "src_port", "dst_ip", "dst_port", "protocol", "started_at")
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What the flows of a demo upload are: a label by row, and how the verdicts compare."""
-
-    labels: tuple[str, ...]
-    attacks: int
-    found: int
-    benign: int
-    mistaken: int
 
 
 def demo_size(settings: Settings, models: Mapping[str, Model]) -> int:
@@ -50,22 +37,8 @@ def score_demo(settings: Settings, model: Model) -> Upload:
     with incoming(settings) as path:
         shutil.copyfile(capture, path)
         upload = score_upload(settings, model, path, capture.name)
-    (upload.folder / _KEPT).write_text(json.dumps(_labels(upload, truth)), encoding="utf-8")
-    return upload
-
-
-def truth_of(upload: Upload) -> Truth | None:
-    """The truth of an upload that was the demo, else None."""
-    path = upload.folder / _KEPT
-    if not path.is_file():
-        return None
-    labels: list[str] = json.loads(path.read_bytes())
-    alerts = [row["prediction"] != 0 for table in upload.tables() for row in table.select(["prediction"]).to_pylist()]
-    attacks = [label not in (BENIGN, "") for label in labels]
-    pairs = list(zip(attacks, alerts, strict=True))
-    return Truth(
-        tuple(labels), sum(attacks), pairs.count((True, True)), len(labels) - sum(attacks), pairs.count((False, True))
-    )
+    put_truth(upload, _labels(upload, truth), load_families(settings.schema_dir / "families.yaml"))
+    return Upload(upload.folder)  # read afresh: its summary tells of the truth now
 
 
 def _labels(upload: Upload, truth: Path) -> list[str]:

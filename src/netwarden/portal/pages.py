@@ -15,6 +15,7 @@ from netwarden.portal.limits import limited
 from netwarden.portal.people import needs
 from netwarden.portal.reference import Predictions, body, faults
 from netwarden.portal.rendering import attachment, prefers_json
+from netwarden.portal.upload_rows import TableQuery
 from netwarden.portal.uploads import find_upload
 from netwarden.portal.views import show_home, show_upload
 from netwarden.scoring.codes import sample_npy
@@ -43,14 +44,13 @@ def try_demo(request: Request) -> Response:
 def upload_page(
     request: Request,
     upload_id: str,
-    page: Annotated[int, Query(ge=1)] = 1,
-    show: Annotated[str, Query(pattern="^(all|alerts)$")] = "all",
+    asked: Annotated[TableQuery, Query()],
 ) -> Response:
     """A scored file, page by page; all of it as JSON for clients that prefer it."""
     upload = find_upload(request.app.state.settings, upload_id)
     if prefers_json(request):
         return StreamingResponse(upload.json(), media_type="application/json")
-    return show_upload(request, upload, page, alerts_only=show == "alerts")
+    return show_upload(request, upload, asked)
 
 
 @router.get(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,6 +24,7 @@ from netwarden.portal.people import needs
 from netwarden.portal.receiving import Form, receive_form
 from netwarden.portal.reference import Predictions, faults
 from netwarden.portal.rendering import prefers_json
+from netwarden.portal.upload_progress import TICKET
 from netwarden.portal.upload_scoring import KINDS, incoming, rejections, score_batch, score_upload
 from netwarden.portal.views import show_upload
 from netwarden.scoring.intake import read_table
@@ -139,14 +140,19 @@ _OPENAPI = {
         **faults(403, 413, 422, 429, 503),
     },
 )
-def predict(request: Request, sent: Annotated[Sent, Depends(read_request)]) -> Response:
+def predict(
+    request: Request,
+    sent: Annotated[Sent, Depends(read_request)],
+    ticket: Annotated[str, Query(pattern=f"^$|{TICKET}", description="Made up by a client that follows a file")] = "",
+) -> Response:
     """Verdict, 0 / −1, score and family of every flow; a page, or JSON for clients that prefer it or send it."""
     champions: Champions = request.app.state.champions
     if sent.rows is not None:
         return JSONResponse(score_rows(request.app.state.scoring, sent.schema_id, sent.rows))
     model = champions.choose(sent.schema_id)
     assert sent.file is not None  # noqa: S101 - read_request returns one or the other
-    upload = score_upload(request.app.state.settings, model, sent.file, sent.file_name)
+    with request.app.state.under_way.follow(ticket) as scoring:
+        upload = score_upload(request.app.state.settings, model, sent.file, sent.file_name, scoring)
     record(request, "upload", f"upload {upload.summary.id}", f"{upload.summary.name}, {upload.summary.rows} flows")
     if prefers_json(request):
         return StreamingResponse(upload.json(), media_type="application/json")

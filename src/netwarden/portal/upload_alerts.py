@@ -14,7 +14,6 @@ from netwarden.errors import InputError
 from netwarden.flows.alert import Alert
 from netwarden.flows.table import alert_id, content_hash
 from netwarden.portal.audit import record
-from netwarden.portal.demo import truth_of
 from netwarden.portal.people import needs
 from netwarden.portal.reference import faults
 from netwarden.portal.uploads import Upload, UploadSummary, find_upload
@@ -59,10 +58,10 @@ def _keep(request: Request, upload: Upload) -> Kept:
     summary = upload.summary
     if summary.alerts > _MOST:
         raise InputError(f"{summary.name} has {summary.alerts:,} alerts; at most {_MOST:,} of a file are stored")
-    truth = truth_of(upload)
+    labels = upload.labels()
     added, piece = 0, []
     for said, features in upload.explained_alerts():
-        piece.append(_alert(summary, said, features, truth.labels[said["row"]] if truth else None))
+        piece.append(_alert(summary, said, features, labels.get(said["row"])))
         if len(piece) == _PIECE:
             added += request.app.state.alerts.add(piece)
             piece = []

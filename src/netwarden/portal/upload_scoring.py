@@ -10,11 +10,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -22,12 +24,28 @@ import pyarrow.parquet as pq
 from netwarden.capture.opening import CAPTURE_ENDINGS
 from netwarden.errors import InputError
 from netwarden.flows.alert import VERDICTS
-from netwarden.flows.schema import FlowSchema
+from netwarden.flows.labels import Families, load_families
+from netwarden.flows.schema import FAMILY, LABEL, FlowSchema
 from netwarden.flows.table import arrow_type
-from netwarden.portal.uploads import ALERTS, FEATURES, REJECTED, ROWS, SUMMARY, Upload, UploadSummary, uploads_folder
-from netwarden.scoring.output import prediction
+from netwarden.portal.upload_progress import Scoring
+from netwarden.portal.upload_rows import row_table
+from netwarden.portal.uploads import (
+    ALERTS,
+    FEATURES,
+    FLOWS,
+    REJECTED,
+    ROWS,
+    SCORE_BINS,
+    SUMMARY,
+    TRUTH,
+    TRUTH_SCHEMA,
+    Upload,
+    UploadSummary,
+    uploads_folder,
+)
 from netwarden.scoring.intake import FlowBatch, RejectedInput, read_flows
 from netwarden.scoring.model import Model
+from netwarden.scoring.output import prediction
 from netwarden.settings import Settings
 
 KINDS = (".npy", ".csv", ".csv.gz", ".parquet", ".pcap", ".pcapng")  # what pages and messages name
@@ -51,9 +69,10 @@ def incoming(settings: Settings) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def score_upload(settings: Settings, model: Model, received: Path, name: str) -> Upload:
+def score_upload(settings: Settings, model: Model, received: Path, name: str, scoring: Scoring | None = None) -> Upload:
     """The scored content of a file that was sent under a name; the upload takes the received file over.
 
+    `scoring` is told how far it is, and may end it.
     Raises InputError or SchemaError, in one sentence, where it cannot be read as flows of the model's schema.
     """
     started = time.perf_counter()
@@ -68,7 +87,7 @@ def score_upload(settings: Settings, model: Model, received: Path, name: str) ->
         size_bytes = path.stat().st_size
         if size_bytes == 0:
             raise InputError(f"{path.name} is empty")
-        counts = _score(model, path, folder)
+        counts = _score(model, path, folder, scoring or Scoring(), _families(settings))
         summary = UploadSummary(
             id=folder.name,
             name=path.name,
@@ -84,8 +103,11 @@ def score_upload(settings: Settings, model: Model, received: Path, name: str) ->
             notes=counts.notes,
             seconds=time.perf_counter() - started,
             created_at=created_at,
+            scores={verdict: bins.tolist() for verdict, bins in counts.scores.items()},
+            labelled=counts.labelled,
         )
         shutil.rmtree(path.parent)
+        row_table(folder)  # made while somebody waits anyhow
         (folder / SUMMARY).write_text(summary.model_dump_json(), encoding="utf-8")  # last: it makes the upload exist
         failing.pop_all()  # nothing failed: the folder stays
     _prune(settings)
@@ -97,11 +119,13 @@ class _Counts:
     verdicts: Counter[str]
     families: Counter[str]
     unknown: Counter[str]
+    scores: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     rejected: int = 0
+    labelled: int = 0
     notes: tuple[str, ...] = ()
 
 
-def _score(model: Model, path: Path, folder: Path) -> _Counts:
+def _score(model: Model, path: Path, folder: Path, scoring: Scoring, families: Families | None) -> _Counts:
     """Score a file into the Parquet files of an upload."""
     counts = _Counts(Counter(), Counter(), Counter())
     shown: list[dict[str, Any]] = []
@@ -110,9 +134,18 @@ def _score(model: Model, path: Path, folder: Path) -> _Counts:
         alerts = files.enter_context(pq.ParquetWriter(folder / ALERTS, result_schema(model.schema)))
         kept = _features(model)
         features = files.enter_context(pq.ParquetWriter(folder / FEATURES, kept, compression="zstd"))
-        for batch in _readable(path, model):
+        flows = files.enter_context(pq.ParquetWriter(folder / FLOWS, _flows(model.schema), compression="zstd"))
+        truth: Any = None
+        for batch in _readable(path, model, families):
+            scoring.proceed(batch.position, sum(counts.verdicts.values()))
             table = score_batch(model, batch, counts.unknown)
             rows.write_table(table)
+            flows.write_table(batch.table.arrow.select(flows.schema.names).cast(flows.schema))
+            if LABEL in batch.table.names:
+                truth = truth or files.enter_context(pq.ParquetWriter(folder / TRUTH, TRUTH_SCHEMA))
+                truth.write_table(_truth(table.column("row"), batch))
+                counts.labelled += len(table) - batch.table.arrow.column(LABEL).null_count
+            _bin(counts.scores, table)
             alert = pc.not_equal(table.column("verdict"), "benign")
             if pc.any(alert).as_py():
                 alerts.write_table(table.filter(alert))
@@ -165,10 +198,34 @@ def rejections(rejected: list[RejectedInput]) -> list[dict[str, Any]]:
     return [{"row": item.row, "line": item.line or None, "reason": item.reason} for item in rejected]
 
 
-def _readable(path: Path, model: Model) -> Iterator[FlowBatch]:
+def _flows(schema: FlowSchema) -> Any:
+    """Columns that any bundle of a schema may read."""
+    return pa.schema([(column.name, arrow_type(column)) for column in schema.features])
+
+
+def _families(settings: Settings) -> Families | None:
+    """Families of attack names; without their table, labels of a file stay unread."""
+    path = settings.schema_dir / "families.yaml"
+    return load_families(path) if path.exists() else None
+
+
+def _truth(rows: Any, batch: FlowBatch) -> Any:
+    told = batch.table.arrow
+    return pa.table({"row": rows, "label": told.column(LABEL), "family": told.column(FAMILY)}).cast(TRUTH_SCHEMA)
+
+
+def _bin(scores: dict[str, npt.NDArray[np.int64]], table: Any) -> None:
+    """Add the scores of a table to the counts by verdict."""
+    bins = np.minimum((table.column("score").to_numpy() * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
+    for verdict in VERDICTS:
+        rows = pc.equal(table.column("verdict"), verdict).to_numpy(zero_copy_only=False).astype(bool)
+        scores[verdict] = scores.get(verdict, 0) + np.bincount(bins[rows], minlength=SCORE_BINS)
+
+
+def _readable(path: Path, model: Model, families: Families | None) -> Iterator[FlowBatch]:
     """Batches of a file; what Arrow says of a broken one becomes one sentence."""
     try:
-        yield from read_flows(path, model.schema, model.vocabulary, published=model.published)
+        yield from read_flows(path, model.schema, model.vocabulary, published=model.published, truth=families)
     except (pa.ArrowInvalid, UnicodeDecodeError, EOFError) as error:
         raise InputError(f"{path.name} cannot be read: {str(error).splitlines()[0]}") from None
 
@@ -191,8 +248,15 @@ def _prune(settings: Settings) -> None:
     for path in uploads_folder(settings).iterdir():
         if (path.name.startswith(_INCOMING) or not (path / SUMMARY).exists()) and _age_s(path) > _BEGUN_KEPT_S:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-    for path in sorted(uploads_folder(settings).glob(f"*/{SUMMARY}"), reverse=True)[settings.portal.keep_uploads :]:
+    kept = sorted(uploads_folder(settings).glob(f"*/{SUMMARY}"), reverse=True)
+    for path in kept[settings.portal.keep_uploads :]:
         shutil.rmtree(path.parent, ignore_errors=True)
+    room = settings.portal.keep_flows_mb * 1_000_000
+    for path in kept[: settings.portal.keep_uploads]:
+        flows = path.parent / FLOWS
+        room -= flows.stat().st_size if flows.exists() else 0
+        if room < 0:
+            flows.unlink(missing_ok=True)  # verdicts stay; another bundle cannot score it any more
 
 
 def _age_s(path: Path) -> float:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from netwarden.errors import NotFoundError
 from netwarden.flows.table import FlowTable
@@ -24,6 +25,9 @@ from netwarden.settings import Settings
 ROWS, ALERTS, REJECTED, SUMMARY = "rows.parquet", "alerts.parquet", "rejected.json", "summary.json"
 FEATURES = "features.parquet"  # of the alerts, row by row and group by group as in ALERTS: what explains them
 FLOWS = "flows.parquet"  # all features of all rows, as in ROWS: what another bundle scores; the first to go for room
+TRUTH = "truth.parquet"  # label and family of each row, as in ROWS, where the file or the demo says them
+TRUTH_SCHEMA = pa.schema([("row", pa.int64()), ("label", pa.string()), ("family", pa.string())])
+SCORE_BINS = 20
 
 
 class UploadSummary(BaseModel):
@@ -45,6 +49,8 @@ class UploadSummary(BaseModel):
     notes: tuple[str, ...] = ()
     seconds: float
     created_at: datetime
+    scores: dict[str, list[int]] = Field({}, description="Verdict → rows in each twentieth of the score")
+    labelled: int = Field(0, description="Rows of which the truth is known")
 
     @property
     def alerts(self) -> int:
@@ -77,8 +83,25 @@ class Upload:
         found: list[dict[str, Any]] = json.loads((self.folder / REJECTED).read_bytes())
         return found
 
+    @property
+    def has_truth(self) -> bool:
+        return (self.folder / TRUTH).exists()
+
+    @property
+    def has_flows(self) -> bool:
+        """Whether another bundle can still score it."""
+        return (self.folder / FLOWS).exists()
+
     def columns(self) -> list[str]:
         return list(pq.read_schema(self.folder / ROWS).names)
+
+    def labels(self) -> dict[int, str]:
+        """Row → label, where the truth is known."""
+        if not self.has_truth:
+            return {}
+        table = pq.read_table(self.folder / TRUTH, columns=["row", "label"])
+        pairs = zip(table.column("row").to_pylist(), table.column("label").to_pylist(), strict=True)
+        return {row: label for row, label in pairs if label}
 
     def page(self, start: int, rows: int, *, alerts_only: bool = False) -> list[dict[str, Any]]:
         """Scored rows start … start + rows, of all or of the alerts; reads only the row groups they lie in."""

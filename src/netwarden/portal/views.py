@@ -10,15 +10,21 @@ from fastapi.responses import HTMLResponse
 
 from netwarden import jobs
 from netwarden.portal.champions import Champions
-from netwarden.portal.demo import demo_size, truth_of
+from netwarden.portal.demo import demo_size
+from netwarden.portal.model_facts import registry_view
 from netwarden.portal.rendering import Pages
 from netwarden.portal.run_pages import run_facts
 from netwarden.portal.runs import KIND, describe_run
+from netwarden.portal.upload_charts import others_of, score_bars
+from netwarden.portal.upload_rows import TableQuery, find_rows, read_rows
 from netwarden.portal.upload_scoring import KINDS
+from netwarden.portal.upload_truth import truth_report
 from netwarden.portal.uploads import Upload, recent_uploads
 from netwarden.scoring.codes import recipe
 from netwarden.scoring.model import Model
 from netwarden.settings import Settings
+
+_SAID = ("row", "verdict", "prediction", "score", "family")
 
 
 @dataclass(frozen=True)
@@ -70,23 +76,29 @@ def show_home(request: Request) -> HTMLResponse:
     )
 
 
-def show_upload(request: Request, upload: Upload, number: int = 1, *, alerts_only: bool = False) -> HTMLResponse:
-    """A page of the rows of a scored file."""
+def show_upload(request: Request, upload: Upload, asked: TableQuery | None = None) -> HTMLResponse:
+    """A page of the rows of a scored file, as they are asked for."""
     settings, pages, _ = _state(request)
+    asked = asked or TableQuery()
+    query = asked.filter()
+    positions = find_rows(upload, query)
+    page = page_of(asked.page, len(positions), settings.portal.page_rows)
     summary = upload.summary
-    total = summary.alerts if alerts_only else summary.rows
-    page = _page(number, total, settings.portal.page_rows)
-    fixed = ("row", "verdict", "prediction", "score", "family")
+    columns = upload.columns()
+    view = registry_view(settings)
     return pages.render(
         request,
         "upload.html",
         summary=summary,
-        rows=upload.page(page.start, page.shown, alerts_only=alerts_only),
-        endpoints=[name for name in upload.columns() if name not in fixed],
+        query=query,
+        rows=read_rows(upload, positions[page.start : page.start + page.shown]),
+        endpoints=[name for name in columns if name not in _SAID],
         rejected=upload.rejected[:20],
         page=page,
-        alerts_only=alerts_only,
-        truth=truth_of(upload),
+        truth=truth_report(upload) if upload.has_truth else None,
+        others=others_of(view, summary) if upload.has_flows else [],
+        in_charge=view.champions.get(summary.schema_id),
+        bars=score_bars(summary),
     )
 
 
@@ -121,7 +133,8 @@ def _detector(model: Model) -> DetectorView:
     )
 
 
-def _page(number: int, total: int, rows: int) -> PageOf:
+def page_of(number: int, total: int, rows: int) -> PageOf:
+    """Page `number` of so many rows, or the last one there is."""
     last = max(1, -(-total // rows))
     number = min(max(number, 1), last)
     start = (number - 1) * rows

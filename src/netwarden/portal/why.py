@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from netwarden.portal.demo import truth_of
 from netwarden.portal.evidence import by_feature, view_of, weighed
 from netwarden.portal.reference import Why, faults
 from netwarden.portal.uploads import find_upload
@@ -21,7 +20,6 @@ def why_page(request: Request, upload_id: str, row: int) -> Response:
     upload = find_upload(request.app.state.settings, upload_id)
     alert, model = upload.alert(row), request.app.state.champions.model(upload.summary.bundle_id)
     evidence = weighed(model, alert.flow, len(model.bundle.preprocessor.names))
-    truth = truth_of(upload)
     response: Response = request.app.state.pages.render(
         request,
         "why.html",
@@ -29,7 +27,7 @@ def why_page(request: Request, upload_id: str, row: int) -> Response:
         alert=alert,
         evidence=[view_of(each) for each in evidence],
         features=by_feature(evidence, model.bundle.preprocessor.names),
-        truth=truth.labels[row] if truth else None,
+        truth=upload.labels().get(row, "") if upload.has_truth else None,
     )
     return response
 

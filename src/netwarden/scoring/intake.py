@@ -16,6 +16,7 @@ from netwarden import logs
 from netwarden.capture.opening import CaptureFile, is_capture
 from netwarden.errors import InputError, SchemaError
 from netwarden.flows.conform import conform
+from netwarden.flows.labels import Families
 from netwarden.flows.schema import FlowSchema
 from netwarden.flows.table import FlowTable, empty_table
 from netwarden.scoring.arrays import MAGIC, as_rows, open_npy, raw_rows
@@ -90,13 +91,15 @@ def read_flows(
     published: bool | None = None,
     batch_rows: int = BATCH_ROWS,
     after: Place = START,
+    truth: Families | None = None,
 ) -> Iterator[FlowBatch]:
     """Flows of a `.npy`, CSV (plain or gz), Parquet, Arrow, Zeek or Suricata file, or of a capture, in bounded memory.
 
     `vocabulary` says what category codes mean (see `vocabulary_of`); without it, the schema's own categories count.
     A capture is metered in the schema's mode; `published`: its flows end as those of the published CICFlowMeter files
     do, by default where the schema's detectors are for such files. `after` goes on where an earlier reading of the
-    same file had come to.
+    same file had come to. With the families of `truth`, flows of a table have the labels that it holds, as `label` and
+    `family`; null where nobody knows them.
     Raises InputError or SchemaError, in one sentence, where the file as a whole cannot be read as such flows.
     """
     with path.open("rb") as file:
@@ -106,7 +109,7 @@ def read_flows(
     elif is_capture(path):
         yield from _read_capture(path, schema, schema.trains_on == "stable" if published is None else published, after)
     else:
-        yield from _read_file(path, schema, batch_rows, after)
+        yield from _read_file(path, schema, batch_rows, after, truth)
 
 
 def read_array(
@@ -143,10 +146,13 @@ def read_table(raw: Any, schema: FlowSchema) -> FlowBatch:
     return FlowBatch(fit.table, fit.kept, [RejectedInput(item.row, item.reason) for item in fit.rejected])
 
 
-def _read_file(path: Path, schema: FlowSchema, batch_rows: int, after: Place) -> Iterator[FlowBatch]:
+def _read_file(
+    path: Path, schema: FlowSchema, batch_rows: int, after: Place, truth: Families | None
+) -> Iterator[FlowBatch]:
     total, last_line = after.rows, after.lines
     skipped = Counter(after.skipped)
-    for batch in read_batches(path, schema, batch_rows=batch_rows, after_line=after.lines):
+    labelled = truth is not None
+    for batch in read_batches(path, schema, truth, with_truth=labelled, batch_rows=batch_rows, after_line=after.lines):
         skipped.update({kind: count for kind, count in batch.changed.items() if kind.startswith("skipped ")})
         # Every line of data was either kept or rejected, so a row's number is its line's rank.
         rejected = sorted(batch.rejected, key=lambda item: item.line)
