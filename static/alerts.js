@@ -113,7 +113,8 @@ function offerDecision() {
   const first = document.querySelector("#decision input");
   if (!first) return;
   find("decide")?.addEventListener("click", () => setTimeout(() => first.focus()));
-  if (location.hash === "#decision") first.focus();
+  // Only then: going to the fragment takes the focus away again.
+  if (location.hash === "#decision") addEventListener("load", () => setTimeout(() => first.focus()));
 }
 
 function offerForms() {

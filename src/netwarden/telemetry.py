@@ -35,6 +35,7 @@ QUEUE_DROPPED = Counter(
 STREAM_RETRIES = Counter("netwarden_stream_retries_total", "Waits for something that is away", ["component"])
 STREAM_COMPONENT_UP = Gauge("netwarden_stream_component_up", "1 where it answers", ["role", "component"])
 QUEUE_DEPTH = Gauge("netwarden_queue_depth", "Batches that no worker has finished")
+CLEARED_UP = Counter("netwarden_cleared_up_total", "What retention removed, by kind", ["kind"])
 LEARNING = Gauge("netwarden_learning", "1 while this worker learns the network of a schema's flows", ["schema"])
 LEARNING_FLOWS = Gauge("netwarden_learning_flows", "Flows that it holds to calibrate on", ["schema"])
 SPOOL_BYTES = Gauge("netwarden_spool_bytes", "What a sensor keeps on disk until the queue takes it", ["sensor"])

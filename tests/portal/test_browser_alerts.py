@@ -1,7 +1,7 @@
 """What an analyst does with stored alerts, in real Chromium."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -22,6 +22,30 @@ def office(hybrid_bundle, flows, tmp_path_factory) -> Iterator[Portal]:
     store_alerts(settings, made_up_alerts(hybrid_bundle, flows.slice(0, 900), datetime.now(UTC)))
     with listening(settings) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory) -> Iterator[Portal]:
+    """A portal with 5,000 alerts of a flood, and those of a scanner, over the last half an hour."""
+    settings = portal_settings(tmp_path_factory.mktemp("crowd"))
+    now = datetime.now(UTC)
+    flood = [made(number, now - timedelta(minutes=31), family="dos", sensor="flood") for number in range(5000)]
+    scan = [
+        made(5000 + number, now - timedelta(seconds=45 * number), source="203.0.113.66", sensor="scan")
+        for number in range(40)
+    ]
+    store_alerts(settings, flood + scan)
+    with listening(settings) as running:
+        yield running
+
+
+def made(number: int, at: datetime, **facts: str) -> Alert:
+    fields = {"family": "probe", "source": f"198.51.100.{number % 200}", "target": "10.0.0.5", "target_port": 22}
+    known = {"bundle_id": "b1", "schema_id": "netwarden_flow", "verdict": "known_attack"}
+    scores = {"score": 0.9, "threshold": 0.5}
+    return Alert.model_validate(
+        {"alert_id": f"{number:032x}", "flow_id": "ab", "raised_at": at, **known, **scores, **fields, **facts}
+    )
 
 
 def test_an_analyst_narrows_the_list_judges_all_of_it_and_takes_it_back(office, page: Page):
@@ -56,6 +80,70 @@ def test_an_analyst_understands_one_alert_and_judges_it(office, page: Page):
     expect(page.get_by_role("heading", level=1)).to_contain_text("true positive")
 
 
+def test_five_thousand_alerts_are_judged_at_once_and_taken_back(crowd, page: Page):
+    page.goto(crowd.address + "/alerts?state=new&text=flood")
+    expect(page.locator("#count")).to_have_text("5\u2009000")
+    page.keyboard.press("e")
+    expect(page.locator("#count")).to_have_text("5\u2009000")
+    page.get_by_text("False positive").click()
+    page.get_by_role("button", name="Save for all").click()
+    expect(page.get_by_role("status")).to_contain_text("5\u2009000 alerts are now false positive", timeout=20_000)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("status")).to_contain_text("Taken back: 5\u2009000 alerts", timeout=20_000)
+
+
+def test_a_scanner_is_hidden_for_a_week_in_four_clicks_and_its_alerts_are_gone_from_the_list(crowd, page: Page):
+    page.goto(crowd.address)
+    page.get_by_role("link", name="Alerts", exact=True).click()  # 1
+    scanner = page.locator("#alerts tr", has_text="203.0.113.66").first
+    scanner.locator(".when a").click()  # 2
+    page.get_by_role("link", name="Never bother me again").click()  # 3
+    expect(page.locator("#count")).to_have_text("40")
+    expect(page.get_by_label("A week")).to_be_checked()
+    page.get_by_role("button", name="Hide them").click()  # 4
+    expect(page.get_by_role("status")).to_contain_text("Hidden: 40 alerts of family probe, source 203.0.113.66")
+    page.get_by_role("link", name="Back to alerts").click()
+    expect(page.locator("#alerts tr", has_text="203.0.113.66")).to_have_count(0)
+    page.get_by_role("link", name="Suppressed").click()
+    expect(page.locator("#alerts tr", has_text="203.0.113.66")).to_have_count(40)
+    page.goto(crowd.address + "/suppressions")
+    page.get_by_role("button", name="Lift the suppression").click()
+    page.goto(crowd.address + "/alerts?state=new&source=203.0.113.66")
+    expect(page.locator("#count")).to_have_text("40")
+
+
+def test_time_is_brushed_repeats_stand_together_and_keys_lead_through_them(crowd, page: Page):
+    page.goto(crowd.address + "/alerts?text=scan")
+    chart = page.locator("#timeline svg").first
+    box = chart.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 40, steps=4)
+    page.mouse.up()
+    page.wait_for_url("**from=**")
+    assert 0 < int(page.locator("#count").inner_text()) < 40
+    page.get_by_role("link", name="All time").click()
+    expect(page.get_by_text("Click a column, or drag over some")).to_be_visible()
+    page.keyboard.press("r")
+    expect(page.locator("#alerts .repeat-count")).to_have_text(["40"])
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.locator("#alerts tbody tr")).to_have_count(40)
+    page.keyboard.press("j")
+    page.keyboard.press("e")
+    page.wait_for_url("**/alerts/*#decision")
+    expect(page.locator("#decision input").first).to_be_focused()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("true positive")
+    page.goto(crowd.address + "/alerts")
+    page.keyboard.press("/")
+    page.keyboard.type("nothing-of-the-kind")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("No alert meets this filter")).to_be_visible()
+
+
 def test_alerts_that_come_in_are_announced_and_when_followed_are_on_the_screen_in_two_seconds(
     office,
     page: Page,
@@ -75,7 +163,18 @@ def test_alerts_that_come_in_are_announced_and_when_followed_are_on_the_screen_i
     expect(arrived).to_have_attribute("href", "/alerts/second", timeout=2500)
 
 
-@pytest.mark.parametrize("address", ["/alerts?state=new", "alert", "/triage/all?family=dos", "/triage"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/alerts?state=new",
+        "alert",
+        "/alerts?view=repeats",
+        "/triage/all?family=dos",
+        "/triage",
+        "/suppressions",
+        "/suppressions/new?source=10.0.0.1",
+    ],
+)
 def test_pages_on_alerts_have_contrast_and_never_scroll_a_phone_sideways(office, browser, address):
     if address == "alert":
         newest = office.client.get("/api/v1/alerts?family=dos&limit=1").json()["alerts"][0]

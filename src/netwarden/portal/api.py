@@ -15,9 +15,9 @@ router = APIRouter(tags=["operate"])
 
 
 @router.get("/health", summary="Alive?")
-def health() -> Health:
-    """That the portal answers."""
-    return Health(version=__version__)
+def health(request: Request) -> Health:
+    """That the portal answers, and when it last cleared up."""
+    return Health(version=__version__, retention=request.app.state.clearing_up.last)
 
 
 @router.get(

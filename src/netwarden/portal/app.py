@@ -47,6 +47,7 @@ from netwarden.portal import (
     plotly,
     predict,
     reference,
+    retention,
     run_pages,
     scoring,
     suppressions,
@@ -67,6 +68,7 @@ from netwarden.portal.limits import Limits
 from netwarden.portal.middleware import AnswerHead, BodyLimit, Boundary, Measure
 from netwarden.portal.notify import Notifying
 from netwarden.portal.rendering import Pages, problem
+from netwarden.portal.retention import ClearingUp
 from netwarden.portal.scored_flows import ScoredFlows
 from netwarden.portal.scoring import MAX_BATCH_BYTES
 from netwarden.portal.security import Access, Gatekeeper, access_for
@@ -117,6 +119,7 @@ _PARTS = (
     training_queue,
     training,
     audit,
+    retention,
     notify,
     login,
     api,
@@ -142,6 +145,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.champions = Champions(settings)
     app.state.alerts = open_alert_store(settings)
     app.state.portal_store = open_portal_store(settings)
+    app.state.clearing_up = ClearingUp(settings, app.state.alerts)
     app.state.notifier = Notifier(settings.notify, app.state.alerts, app.state.portal_store)
     app.state.scoring = FlowScoring(app.state.champions, app.state.alerts, settings.portal.record_scored)
     app.state.scored = ScoredFlows(settings)
@@ -174,7 +178,9 @@ def create_app(settings: Settings) -> FastAPI:
 async def _until_the_end(app: FastAPI) -> AsyncIterator[None]:
     notifying = Notifying(app.state.settings, app.state.notifier)
     notifying.start()
+    app.state.clearing_up.start()
     yield
+    app.state.clearing_up.stop()
     notifying.close()
     app.state.scoring.close()
     app.state.alerts.close()

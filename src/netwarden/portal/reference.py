@@ -173,11 +173,23 @@ class Why(_Answer):
     evidence: list[EvidenceReasons]
 
 
+class Retention(_Answer):
+    """What was cleared up last, since it was kept for as long as the settings say."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"at": "2026-11-21T10:15:00Z", "removed": {"false_positive": 412}, "fault": ""}}
+    )
+    at: datetime | None = Field(description="null: not yet, since the portal's start")
+    removed: dict[str, int] = Field(description="Kind → how many")
+    fault: str = Field(description="Why it failed; empty: it did not")
+
+
 class Health(_Answer):
-    """That the portal answers."""
+    """That the portal answers, and when it last cleared up."""
 
     status: Literal["ok"] = "ok"
     version: str
+    retention: Retention
 
 
 class Readiness(_Answer):
