@@ -1,10 +1,11 @@
 """The local engine and Spark on the same flows: equal scores, both rates, and from which size on a cluster is quicker.
 
-    NETWARDEN_DATA=... python benchmarks/bench_spark.py [--rows 5000000] [--files 5] [--slots 2] [--folder F]
+    NETWARDEN_DATA=... python benchmarks/bench_spark.py [--rows 5000000] [--files 5] [--slots 2] [--folder F [--once]]
 
 The lake is a folder of Parquet files of KDDTrain+'s rows over and over; the local engine scores them one after the
 other, Spark the growing lake, turn by turn and each in a process of its own. Spark's rate leaves out its start,
-which is given apart. With `--folder`, what is scored is kept, and a call that was killed goes on.
+which is given apart. With `--folder`, what is scored is kept, and a call that was killed goes on; with `--once`, a call
+ends after one file, to be called again.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=5)
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--once", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
@@ -55,6 +57,9 @@ def main() -> None:
             spark = json.loads(_spark(folder, bundle, options.slots, number).stdout)
             with kept.open("a", encoding="utf-8") as turns:
                 turns.write(json.dumps({"local_s": mine.seconds, **spark}) + "\n")
+            if options.once and number < len(files):
+                print(f"{number} of {len(files)} files scored; call again")
+                return
         _compare(folder, files)
         _record(_lines(kept), options)
 

@@ -14,10 +14,11 @@ import pytest
 from typer.testing import CliRunner
 
 from netwarden.cli import app
-from netwarden.errors import ConfigError, InputError
+from netwarden.errors import ConfigError, InputError, SchemaError
 from netwarden.scoring.batch import score_file
-from netwarden.scoring.lake import with_defaults
+from netwarden.scoring.lake import Form, require_fit, with_defaults
 from netwarden.scoring.lake_rows import RowReader
+from netwarden.scoring.lake_units import require_apart
 from netwarden.scoring.spark import session
 from netwarden.sources.delimited import layout_of_start
 from tests.intake.conftest import bare, empty_settings, model, settings
@@ -50,12 +51,12 @@ def lake(bare, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)  # a loaded machine starts JVMs slowly
 def test_a_lake_scores_as_its_files_do_each_row_once_though_the_driver_was_killed(settings, lake, tmp_path):
     require_spark()
     target = tmp_path / "out"
     run = started(settings, "batch", lake, target, "--where", "day > '2018-02-11'")
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 600
     while not list(target.glob("_netwarden/done/*.json")) and run.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     assert run.poll() is None, run.communicate()[1]
@@ -95,6 +96,18 @@ def test_lines_of_text_are_read_as_files_are(nsl_schema, lake):
         {"row": 109, "reason": "duration: out of range"},
         {"row": 105, "reason": "2 columns instead of 41"},
     ]
+
+
+def test_files_of_another_schema_and_targets_inside_the_lake_are_refused_before_anything_is_read(nsl_schema):
+    with pytest.raises(SchemaError, match=r"s3a://lake/1\.parquet lacks 40 columns of schema nsl_kdd: protocol_type"):
+        require_fit("s3a://lake/1.parquet", Form(("duration", "other")), nsl_schema)
+    names = tuple(column.name for column in nsl_schema.features)
+    with pytest.raises(SchemaError, match="lacks 1 columns"):
+        require_fit("s3a://lake/1.parquet", Form(names), nsl_schema, labelled=True)
+    for target in ("s3a://lake", "s3a://lake/scores"):
+        with pytest.raises(InputError, match="would be read as flows next time"):
+            require_apart("s3a://lake", target)
+    require_apart("s3a://lake", "s3a://lake2")
 
 
 def test_json_lines_are_left_to_the_local_engine(nsl_schema):

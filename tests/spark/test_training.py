@@ -106,12 +106,23 @@ def _write(path, header, rows):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)  # a loaded machine starts JVMs slowly
 def test_a_lake_of_csv_gives_a_registered_bundle_though_the_driver_fell_over(settings, lake, tmp_path):
     require_spark()
-    places = {"NETWARDEN_WORKSPACE": str(settings.workspace), "NETWARDEN_HOME": str(settings.home)}
+    places = {
+        "NETWARDEN_WORKSPACE": settings.workspace,
+        "NETWARDEN_HOME": settings.home,
+        "BENTOML_HOME": tmp_path / "b",
+    }
     command = [sys.executable, "-c", RUN, str(lake), str(tmp_path / "work")]
-    run = subprocess.run(command, env=os.environ | places, capture_output=True, text=True, check=False, timeout=800)
+    run = subprocess.run(
+        command,
+        env=os.environ | {name: str(path) for name, path in places.items()},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=800,
+    )
     assert run.returncode == 0, run.stderr
     assert "pulled the plug" in run.stdout
     assert run.stderr.count("kept from an earlier run") == 3

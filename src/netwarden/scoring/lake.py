@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
-from netwarden.errors import InputError
+from netwarden.errors import InputError, SchemaError
+from netwarden.flows.conform import match_columns
 from netwarden.flows.schema import FlowSchema
 from netwarden.sources.delimited import Layout, layout_of_start
 
@@ -89,16 +90,17 @@ class Lake:
         return sorted(found, key=lambda file: file.address), sorted(others)
 
     def alike(
-        self, files: list[LakeFile], schema: FlowSchema, *, one_partition: bool = False
+        self, files: list[LakeFile], schema: FlowSchema, *, one_partition: bool = False, labelled: bool = False
     ) -> list[tuple[tuple[LakeFile, ...], Form]]:
         """Groups of files that are written alike, or besides of one partition, and their form.
 
-        Raises InputError for a file that cannot be read.
+        Raises InputError for a file that cannot be read and SchemaError for one without the columns that are needed.
         """
         with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
             forms = pool.map(partial(self._form, schema=schema), files)
         groups: dict[tuple[str, str], list[tuple[LakeFile, Form]]] = {}
         for file, form in zip(files, forms, strict=True):
+            require_fit(file.address, form, schema, labelled=labelled)
             groups.setdefault((file.folder * one_partition, repr(form)), []).append((file, form))
         return [
             (tuple(file for file, _ in group), max((form for _, form in group), key=lambda form: form.piece_bytes))
@@ -185,6 +187,18 @@ class Lake:
             return bytes(self._jvm.org.apache.commons.io.IOUtils.toByteArray(stream, min(file.bytes, _START_BYTES)))
         finally:
             stream.close()
+
+
+def require_fit(address: str, form: Form, schema: FlowSchema, *, labelled: bool = False) -> None:
+    """Raise SchemaError, before anything is read, where a file has not all features, or no label where it needs one."""
+    found = match_columns(form.layout.names if form.layout else form.columns, schema)
+    label = [schema.label_column.name] if labelled and schema.label_column else []
+    missing = [name for name in (*(column.name for column in schema.features), *label) if name not in found]
+    if missing:
+        shown = ", ".join(missing[:8]) + (", …" if len(missing) > 8 else "")
+        raise SchemaError(
+            f"{address} lacks {len(missing)} columns of schema {schema.id}: {shown}; is it of another one?"
+        )
 
 
 def with_defaults(conf: Mapping[str, str], has: Callable[[str], bool]) -> dict[str, str]:

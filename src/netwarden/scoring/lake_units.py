@@ -54,6 +54,14 @@ class Done:
         self.kept += sum(facts["verdicts"].values()) if earlier else 0
 
 
+def require_apart(source: str, target: str) -> None:
+    """Raise InputError where the scores would become part of the lake that they are of."""
+    if f"{target}/".startswith(f"{source}/"):
+        raise InputError(
+            f"{target} lies in {source}: its scores would be read as flows next time; choose another place"
+        )
+
+
 def take_up(results: Lake, job: dict[str, str], files: list[LakeFile]) -> Done:
     """What earlier runs of a job have finished; what they had not is removed."""
     known = results.read_json(_JOB)

@@ -31,7 +31,7 @@ from netwarden.scoring.batch import Progress, progress_bar
 from netwarden.scoring.batch_report import rejected_lines
 from netwarden.scoring.lake import Form, Lake, LakeFile, with_defaults
 from netwarden.scoring.lake_rows import FILE, REASON, ROW, TEXT, VALUE, RowReader, RowScorer, bundle_files
-from netwarden.scoring.lake_units import DONE, QUARANTINE, SCORES, STAGING, Unit, plan_units, take_up
+from netwarden.scoring.lake_units import DONE, QUARANTINE, SCORES, STAGING, Unit, plan_units, require_apart, take_up
 from netwarden.scoring.model import Model, load
 from netwarden.settings import Settings
 
@@ -91,6 +91,7 @@ def score_lake(
     with session(conf or {}) as spark:
         started = time.perf_counter()
         lake, results = Lake(spark, source), Lake(spark, target)
+        require_apart(lake.address, results.address)
         files, others = lake.files()
         chosen = _chosen(spark, files, where)
         done = take_up(results, {"source": lake.address, "bundle": model.bundle.bundle_id}, chosen)
@@ -127,19 +128,18 @@ def session(conf: Mapping[str, str]) -> Iterator[Any]:
     builder = SparkSession.builder.appName("netwarden")
     for name, value in given.items():
         builder = builder.config(name, value)
-    try:
-        spark = builder.getOrCreate()
-    except PySparkRuntimeError as error:
-        raise ConfigError(
-            f"Spark does not start: {error}; is Java 17 or newer installed, and JAVA_HOME right?"
-        ) from None
-    spark.sparkContext.setLogLevel("ERROR")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas")  # tables go as Arrow here
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas")  # tables go as Arrow here
+        try:
+            spark = builder.getOrCreate()
+        except PySparkRuntimeError as error:
+            hint = "is Java 17 or newer installed, and JAVA_HOME right?"
+            raise ConfigError(f"Spark does not start: {error}; {hint}") from None
+        spark.sparkContext.setLogLevel("ERROR")
+        try:
             yield spark
-    finally:
-        spark.stop()
+        finally:
+            spark.stop()
 
 
 def _nothing(_: str) -> bool:

@@ -64,6 +64,8 @@ _VERSION = 1  # of what the stages make; another one makes all of it anew
 _MOST_ROWS = 500_000  # of each part that the driver calibrates, sets the threshold and describes with
 _MOST_OF_FAMILY = 100_000  # rows that the family head is fitted on, for each family
 
+Counts = dict[str, dict[tuple[str, str], int]]  # part → (family, label) → rows
+
 
 @dataclass(frozen=True)
 class LakeTraining:
@@ -144,7 +146,7 @@ class _Run:
 
         families = load_families(self._settings.schema_dir / "families.yaml")
         frames = []
-        for files_alike, form in lake.alike(files, self._schema):
+        for files_alike, form in lake.alike(files, self._schema, labelled=True):
             cleaner = RowCleaner(RowReader(self._schema, form.layout, labelled=True, families=families))
             rows = read_unit(self._spark, files_alike, form, self._schema)
             frames.append(rows.mapInArrow(cleaner.clean, from_arrow_schema(cleaner.columns)))
@@ -189,14 +191,14 @@ class _Run:
         maker = RowMaker(self._schema, self._preprocessor, cut, FIT, shares, given.seed)
         self._write(self._read(unique).mapInArrow(maker.make, from_arrow_schema(MATRIX_SCHEMA)), folder, PART)
 
-    def _counts(self, matrix: str) -> dict[str, dict[tuple[str, str], int]]:
+    def _counts(self, matrix: str) -> Counts:
         """Part → (family, label) → rows."""
-        counts: dict[str, dict[tuple[str, str], int]] = {}
+        counts: Counts = {}
         for row in self._read(matrix).groupBy(PART, FAMILY, LABEL).count().collect():
             counts.setdefault(row[PART], {})[row[FAMILY], row[LABEL]] = row["count"]
         return counts
 
-    def _trees(self, matrix: str, counts: dict[str, dict[tuple[str, str], int]]) -> TreeSum:
+    def _trees(self, matrix: str, counts: Counts) -> TreeSum:
         """The booster that tells attacks from benign rows, grown on all rows to fit on."""
         from xgboost.spark import SparkXGBClassifier  # noqa: PLC0415 - imports PySpark
 
@@ -217,38 +219,29 @@ class _Run:
             self._work.write(path, bytes(booster.save_raw("ubj")))
         return TreeSum(xgb.Booster(model_file=bytearray(self._work.read(path))))
 
-    def _bundle(
-        self, matrix: str, trees: TreeSum, counts: dict[str, dict[tuple[str, str], int]], unique: str
-    ) -> DetectorBundle:
+    def _bundle(self, matrix: str, trees: TreeSum, counts: Counts, unique: str) -> DetectorBundle:
         """The bundle, closed on the driver."""
-        train = self._params.train
-        folder = (
-            self._settings.home
-            / "spark"
-            / _key([matrix, trees.booster.num_boosted_rounds(), self._params.model_dump(mode="json")])
-        )
-        rows = TrainingRows(
-            *map(
-                np.concatenate,
-                zip(*(self._some(matrix, part) for part in (FIT, CALIBRATION, THRESHOLD, VALIDATION)), strict=True),
-            )
-        )
-        named = fit_rows(TrainingRows(*self._attacks(matrix, counts[FIT])), self._preprocessor)
-        head = fit_families(named, self._params.xgb_classifier, train.seed, train.threads)
-        detector = BoostedTrees(trees, head, named.family_names, BoostedTreesKind().name)
+        folder = self._settings.home / "spark" / _key([matrix, self._params.model_dump(mode="json")])
+        parts = [self._some(matrix, part) for part in (FIT, CALIBRATION, THRESHOLD, VALIDATION)]
+        rows = TrainingRows(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        made = calibrate(self._detector(matrix, trees, counts[FIT]), rows, self._params)
         facts = TrainingFacts(
             dataset=self._job.dataset,
             data_hash=self._data_hash(unique),
             git_commit=shaping_commit(self._settings.workspace),
             rows={part: sum(of.values()) for part, of in sorted(counts.items()) if part != TEST},
         )
-        made = calibrate(detector, rows, self._params)
         shutil.rmtree(folder, ignore_errors=True)
         return close_bundle(folder / "bundle", rows, made, self._preprocessor, self._schema, self._params, facts)
 
-    def _evaluation(
-        self, bundle: DetectorBundle, unique: str, cut: int, counts: dict[str, dict[tuple[str, str], int]]
-    ) -> Path:
+    def _detector(self, matrix: str, trees: TreeSum, fit: Mapping[tuple[str, str], int]) -> BoostedTrees:
+        """The trees with a family head beside them."""
+        train = self._params.train
+        named = fit_rows(TrainingRows(*self._attacks(matrix, fit)), self._preprocessor)
+        head = fit_families(named, self._params.xgb_classifier, train.seed, train.threads)
+        return BoostedTrees(trees, head, named.family_names)
+
+    def _evaluation(self, bundle: DetectorBundle, unique: str, cut: int, counts: Counts) -> Path:
         """Folder of the figures of test rows."""
         from pyspark.sql import functions as F  # noqa: N812, PLC0415
         from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415
@@ -268,7 +261,7 @@ class _Run:
         rows = self._read(matrix).where(f"{PART} = '{part}'")
         found = rows.count()
         drawn = rows if found <= _MOST_ROWS else rows.sample(_MOST_ROWS / found, self._params.transform.seed)
-        return _as_training(drawn)
+        return _as_training(drawn, len(self._preprocessor.names))
 
     def _attacks(self, matrix: str, counts: Mapping[tuple[str, str], int]) -> tuple[Any, ...]:
         """Attacks to fit the family head on, of rare families all."""
@@ -277,7 +270,8 @@ class _Run:
             families[family] = families.get(family, 0) + rows
         shares = {family: min(1.0, _MOST_OF_FAMILY / rows) for family, rows in families.items()}
         rows = self._read(matrix).where(f"{PART} = '{FIT}' and {ATTACK} = 1")
-        return _as_training(rows.sampleBy(FAMILY, shares, self._params.transform.seed))
+        drawn = rows.sampleBy(FAMILY, shares, self._params.transform.seed)
+        return _as_training(drawn, len(self._preprocessor.names))
 
     def _data_hash(self, unique: str) -> str:
         """Hash of the clean rows, whatever their order."""
@@ -328,11 +322,11 @@ def _require_classes(fit: Mapping[tuple[str, str], int]) -> None:
         )
 
 
-def _as_training(frame: Any) -> tuple[Any, ...]:
+def _as_training(frame: Any, features: int) -> tuple[Any, ...]:
     """Matrix, labels, families and parts of rows of the matrix."""
     table: pa.Table = frame.select(FEATURES, LABEL, FAMILY, PART).toArrow()
     flat = table.column(FEATURES).combine_chunks().flatten().to_numpy()
-    matrix = flat.reshape(len(table), -1).astype(np.float32)
+    matrix = flat.reshape(len(table), features).astype(np.float32)
     return matrix, *(np.asarray(table.column(name).to_pylist(), dtype=str) for name in (LABEL, FAMILY, PART))
 
 
