@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from netwarden.scoring.model import champion  # noqa: E402
 from tests.fixtures.bundles import SMALL_HYBRID, made_up_flows, train_bundle  # noqa: E402
 from tests.portal.conftest import Portal, listening, make_champion, portal_settings  # noqa: E402
 from tests.portal.stored import made_up_alerts, store_alerts  # noqa: E402
+from tests.portal.streamed import sample, scored, stream  # noqa: E402
 
 WIDTHS = {"wide": (1440, 900), "phone": (390, 844)}
 
@@ -48,7 +50,7 @@ def main() -> None:
             flows = made_up_flows(schema, 3000, 1)
             bundle = train_bundle(Path(folder) / "b", schema, flows, kind="hybrid", params=SMALL_HYBRID)
             make_champion(settings, bundle)
-            pages = fill(portal) | fill_alerts(portal, bundle)
+            pages = fill(portal) | fill_alerts(portal, bundle) | fill_stream(portal, bundle)
             if everything:
                 for name, address in pages.items():
                     draw(chromium, portal, name, address, target)
@@ -104,6 +106,26 @@ def fill_alerts(portal: Portal, bundle: DetectorBundle) -> dict[str, str]:
         "alert": f"/alerts/{newest}",
         "triage": "/triage/all?state=new&source=10.0.0.1",
         "trail": "/triage",
+    }
+
+
+def fill_stream(portal: Portal, bundle: DetectorBundle) -> dict[str, str]:
+    """Addresses of the watching pages, once two minutes of flows have come from a sensor."""
+    flows = made_up_flows(load_schema("nsl_kdd", portal.settings.schema_dir), 3000, 7)
+    portal.client.get("/api/v1/live").raise_for_status()
+    now = datetime.now(UTC)
+    for second in range(120, 0, -1):
+        at = now - timedelta(seconds=second)
+        stream(portal.settings, scored(bundle, flows.slice(second * 23 % 2900, 40 + second * 7 % 30), at))
+    sample(portal.settings, flows)
+    while portal.client.get("/api/v1/drift").json()["state"] == "measuring":
+        time.sleep(0.2)
+    return {
+        "overview": "/overview",
+        "live": "/live",
+        "data": "/data",
+        "schema": "/data/schemas/netwarden_flow",
+        "drift": "/drift",
     }
 
 
