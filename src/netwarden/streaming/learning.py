@@ -172,7 +172,7 @@ class Learner:
     def _report(self, done: Calibrated, lesson: Lesson) -> None:
         """Say what changed, in the log line by line, in files and at /health."""
         progress = lesson.progress
-        per_day = progress.passed / progress.watched_s * _DAY_S if progress.live else _FLOWS_PER_DAY
+        per_day = progress.passed / max(progress.watched_s, 1.0) * _DAY_S if progress.live else _FLOWS_PER_DAY
         report = self._folder / f"{done.entry.bundle_id}.txt"
         report.parent.mkdir(parents=True, exist_ok=True)
         text = done.describe(per_day)
