@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="re
 
 @pytest.mark.slow
 def test_under_load_memory_stays_and_every_flow_sent_is_scored_and_its_alert_stored(tmp_path):
-    soak = [sys.executable, "benchmarks/soak_stream.py", "--small", "--minutes", "3", "--minute-s", "1.5"]
+    soak = [sys.executable, "benchmarks/soak_stream.py", "--small", "--minutes", "2", "--minute-s", "1.5"]
     told = subprocess.run([*soak, "--results", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout + told.stderr
     figures = [json.loads(line) for line in (tmp_path / "soak_stream.jsonl").read_text().splitlines()]
