@@ -73,7 +73,7 @@ def runs_page(request: Request, a: str = "", b: str = "") -> Response:
         "runs.html",
         entries=_entries(settings, jobs.recent(settings.home, KIND)),
         waiting=waiting(settings),
-        places=tracking_places(settings),
+        trackers=tracking_places(settings),
         compared=_compared(settings, a, b) if a and b else None,
     )
 
