@@ -54,7 +54,7 @@ test: $(DEV) $(CORE) ## Everything CI asks for: style, types, layers, validators
 ##@ Day to day
 
 .PHONY: setup setup-core data system-packages check fast serve train bench coverage notebook openapi screenshots mlflow
-.PHONY: kernels bench-detection bench-meter bench-context bench-stream bench-live bench-http soak soak-stream soak-hour fuzz fuzz-bounds flow-features lab lab-packages
+.PHONY: kernels bench-detection bench-meter bench-context bench-stream bench-live bench-http bench-large-data soak soak-stream soak-hour fuzz fuzz-bounds flow-features lab lab-packages
 setup: $(DEV) ## Environment for development in .venv (a second when it is up to date)
 
 setup-core: $(CORE) ## Environment for running only
@@ -79,8 +79,8 @@ serve: $(CORE) ## Portal on HOST:PORT, without loading or training first
 train: $(CORE) ## Run the training pipeline: dvc repro, and registration where the store does not know the bundle
 	$(BIN)/python main.py
 
-bench: $(DEV) ## Benchmarks but those of detection and of many users; each prints its figures
-	@for file in $(filter-out $(addprefix benchmarks/bench_,detection.py http.py live.py),$(wildcard benchmarks/bench_*.py)); do echo "== $$file"; $(BIN)/python "$$file"; done
+bench: $(DEV) ## Benchmarks but those of detection, of many users and of large data; each prints its figures
+	@for file in $(filter-out $(addprefix benchmarks/bench_,detection.py http.py live.py batch.py spark.py),$(wildcard benchmarks/bench_*.py)); do echo "== $$file"; $(BIN)/python "$$file"; done
 
 BENCH_ARGS ?=
 bench-detection: $(DEV) ## How well detectors detect, over five seeds; looks at test rows (BENCH_ARGS="--only families --seeds 2")
@@ -108,6 +108,10 @@ soak-stream: $(DEV) ## Kill worker, sensor, Redis and store FAULT_ROUNDS times u
 SOAK_MINUTES ?= 60
 soak-hour: $(DEV) ## Memory and latency of sensor, Redis and worker under 5,000 flows/s for SOAK_MINUTES (needs redis-server)
 	$(BIN)/python benchmarks/soak_stream.py --minutes $(SOAK_MINUTES)
+
+bench-large-data: $(DEV) ## 20 M flows through the local engine, 5 M through it and Spark: rates, memory, equal scores (NETWARDEN_DATA)
+	$(BIN)/python benchmarks/bench_batch.py
+	$(BIN)/python benchmarks/bench_spark.py
 
 bench-context: $(DEV) ## What the context columns are worth, on flows of the given captures (needs NETWARDEN_PCAPS)
 	$(BIN)/python benchmarks/bench_context.py
