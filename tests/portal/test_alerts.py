@@ -97,6 +97,7 @@ def test_the_filter_of_an_address_finds_what_it_says(portal, stored, query, meet
         ({"port": "70000"}, "port: "),
         ({"verdict": "odd"}, "verdict: Input should be"),
         ({"from": "yesterday"}, "from: "),
+        ({"to": "9999-12-31T00:00:00Z"}, "to: Value error, name a time from 1971 on and before 2200"),
         ({"cursor": "xyz"}, "page cursor 'xyz' is not one"),
     ],
 )

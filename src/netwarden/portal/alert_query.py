@@ -13,6 +13,7 @@ from netwarden.portal.known_networks import Direction, KnownNetworks, joined
 from netwarden.sources.filters import SHOWN, Range, Where, Words
 
 PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 47: "GRE", 50: "ESP", 58: "ICMPv6", 132: "SCTP"}
+_YEARS = (1971, 2200)  # of what can be asked for; a timeline around either end still has dates
 _NUMBERS = {name.lower(): number for number, name in PROTOCOLS.items()}
 
 
@@ -26,7 +27,11 @@ def _number_of(value: Any) -> Any:
 
 
 def _in_utc(value: datetime | None) -> datetime | None:
-    return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+    if value is None:
+        return None
+    if not _YEARS[0] <= value.year < _YEARS[1]:
+        raise ValueError(f"name a time from {_YEARS[0]} on and before {_YEARS[1]}")
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
 
 
 _Text = Annotated[str | None, BeforeValidator(_unset)]

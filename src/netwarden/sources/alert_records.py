@@ -182,7 +182,8 @@ class Axis:
         """
         since_s, until_s = since_us // _SECOND_US, max(since_us // _SECOND_US + 1, -(-until_us // _SECOND_US))
         unit_s = SPANS_S[1] if until_s - since_s > bins * SPANS_S[1] else SPANS_S[0]
-        for span_s in count(unit_s, unit_s):
+        least_s = -(-(until_s - since_s) // bins)
+        for span_s in count(max(unit_s, least_s // unit_s * unit_s), unit_s):
             start_s = since_s // span_s * span_s
             needed = -(-(until_s - start_s) // span_s)
             if needed <= bins:
