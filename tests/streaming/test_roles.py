@@ -16,6 +16,7 @@ from netwarden.sources.filters import Range
 from netwarden.streaming.health import Health, roles_in_process, served
 from netwarden.streaming.replay import ReplayPlan
 from netwarden.streaming.roles import run_sensor, run_together, run_worker
+from netwarden.streaming.sampled import ENTRIES, SAMPLES, sampled
 from netwarden.streaming.scored import read_scored
 from netwarden.streaming.sensor import replay_source
 from tests.fixtures.bundles import train_bundle
@@ -38,6 +39,9 @@ def test_a_portal_in_the_same_process_follows_the_scored_flows_and_sees_how_the_
     def follow() -> None:
         feed = open_feed(settings)
         wait_until(lambda: sum(len(read_scored(body)) for _, body in feed.after("", 10_000, 1)) == 1500, "all flows")
+        samples = sampled([body for _, body in open_feed(settings, SAMPLES, ENTRIES).after("", ENTRIES, 1)])
+        assert samples
+        assert set(deployment.bundle.preprocessor.names) <= set(samples[0].flows.names)
         wait_until(lambda: all("components" in role and role["components"] for role in roles_in_process()), "health")
         seen.extend(roles_in_process())
 
