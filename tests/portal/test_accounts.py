@@ -1,6 +1,8 @@
 """Accounts: who logs in and how, what each role may do, and how often."""
 
+import socket
 import time
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -145,6 +147,25 @@ def test_an_unknown_name_takes_as_long_as_a_wrong_password():
     middle = time.perf_counter()
     assert not is_password("guess", kept)
     assert middle - started > (time.perf_counter() - middle) / 4
+
+
+def handshake(portal, **headers: str) -> str:
+    """The status line that opening a WebSocket is answered with."""
+    url = urlsplit(portal.address)
+    asked = {"Host": url.netloc, "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    asked |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", **headers}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in asked.items())
+    with socket.create_connection((url.hostname, url.port), 20) as connection:
+        connection.sendall(f"GET /ws/alerts HTTP/1.1\r\n{lines}\r\n".encode())
+        return connection.recv(4096).decode().partition("\r\n")[0]
+
+
+def test_a_websocket_obeys_the_same_rules_and_its_origin_always_counts(staffed):
+    assert handshake(staffed).startswith("HTTP/1.1 401 ")
+    assert handshake(staffed, **bearer("viewer")).startswith("HTTP/1.1 101 ")
+    assert handshake(staffed, **bearer("viewer"), Origin=staffed.address).startswith("HTTP/1.1 101 ")
+    assert handshake(staffed, **bearer("viewer"), Origin="http://evil.example").startswith("HTTP/1.1 403 ")
+    assert handshake(staffed, **bearer("viewer"), Host="evil.example").startswith("HTTP/1.1 400 ")
 
 
 # --- settings -------------------------------------------------------------------------------------------------------
