@@ -165,11 +165,13 @@ def configure_remotes(settings: Settings) -> list[str]:
 
 
 def push_snapshots(settings: Settings) -> list[str]:
-    """Names of the remotes that now hold the outputs of every finished stage.
+    """Names of the remotes that now hold the outputs of every finished stage; none where DVC is not at work.
 
     Raises BackupError where S3 or the local folder refuses. DagsHub only warns: it holds a second copy.
     """
-    pushed = []
+    pushed: list[str] = []
+    if not (settings.workspace / ".dvc").is_dir():
+        return pushed  # the driver of Spark: its stages are not DVC's
     for remote in configure_remotes(settings):
         problem = ""
         if remote == DAGSHUB:
