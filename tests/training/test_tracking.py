@@ -13,7 +13,15 @@ from netwarden.errors import TrackingError
 from netwarden.settings import load_settings
 from netwarden.sources.connect import open_registry
 from netwarden.sources.store import BundleEntry
-from netwarden.training.tracking import RunRecord, local_tracking_uri, mirror_champion, sync, track_run, track_runs
+from netwarden.training.tracking import (
+    RunRecord,
+    local_tracking_uri,
+    mirror_champion,
+    mirror_champions,
+    sync,
+    track_run,
+    track_runs,
+)
 from tests.fixtures.servers import free_port
 
 pytestmark = pytest.mark.slow
@@ -161,6 +169,11 @@ def test_the_alias_follows_the_registry(signed_in, record, tmp_path):
         registry.promote(record.bundle_id, who="test", why="test")
     assert sync(settings).champions == (f"{model}: {record.bundle_id}",)
     assert client.get_model_version_by_alias(model, "champion").tags["bundle_id"] == record.bundle_id
+    with closing(open_registry(settings)) as registry:  # as the portal does it, which then starts the mirror
+        registry.register(entry, who="test", why="test")
+        registry.promote(entry.bundle_id, who="test", why="test")
+    assert mirror_champions(settings) == (f"{record.schema_id}: {entry.bundle_id}",)
+    assert client.get_model_version_by_alias(model, "champion").tags["bundle_id"] == entry.bundle_id
 
 
 def test_a_promotion_succeeds_while_the_server_is_away(record, tmp_path, caplog):

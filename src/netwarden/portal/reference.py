@@ -101,6 +101,8 @@ class Predictions(_Answer):
     families: dict[str, int] = Field({}, description="Of a file: family → rows")
     notes: list[str] = Field([], description="Of a file: what to know of how it was read")
     seconds: float = Field(0, description="Of a file: how long it took")
+    scores: dict[str, list[int]] = Field({}, description="Of a file: verdict → rows in each twentieth of the score")
+    labelled: int = Field(0, description="Of a file: rows of which the truth is known")
     created_at: datetime | None = Field(None, description="Of a file")
 
 
