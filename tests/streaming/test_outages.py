@@ -181,6 +181,6 @@ def test_while_mongodb_is_away_alerts_wait_and_then_each_is_there_once(choose, n
             wait_until(lambda: not component(worker.health, "store")["ok"], "notice")
             assert queue.depth() > 0
             with mongodb_stand_in(tmp_path, port=port):
-                wait_until(lambda: queue.depth() == 0, "recovery", 15)
+                wait_until(lambda: queue.depth() == 0, "recovery")
                 assert worker.health.snapshot()["status"] == "ok"
                 assert stored_alerts(alerts) == expected_alerts(named_flows.slice(0, 1000), bundle)
