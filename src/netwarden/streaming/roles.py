@@ -115,13 +115,13 @@ def _work(settings: Settings, choose: ChooseModel, queue: Queue, stop: threading
         worker.run(stop)
 
 
-def _tracing(settings: Settings, role: str, opened: ExitStack) -> Tracing | None:
-    return opened.enter_context(closing(open_tracing(role))) if settings.stream.trace else None
-
-
 def _tell(watchers: Sequence[Callable[[Judged], None]], judged: Judged) -> None:
     for watch in watchers:
         watch(judged)
+
+
+def _tracing(settings: Settings, role: str, opened: ExitStack) -> Tracing | None:
+    return opened.enter_context(closing(open_tracing(role))) if settings.stream.trace else None
 
 
 def _show_depth(queue: Queue) -> None:
