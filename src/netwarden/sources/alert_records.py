@@ -48,7 +48,8 @@ _CURSOR = re.compile(r"(-?\d{1,18})~(.+)")
 
 def to_record(alert: Alert) -> dict[str, Any]:
     """Field → plain value, times in microseconds, features as JSON text, and what it is found by."""
-    record: dict[str, Any] = {name: plain(getattr(alert, name)) for name in FIELDS}
+    record: dict[str, Any] = {name: value for name, value in alert if name != "features"}
+    record |= {name: plain(record[name]) for name in _TIMES}
     return {**record, "features": json.dumps(alert.features), **found_by(record, alert.features)}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 _WORD = re.compile(r"[a-z0-9_:.+=/-]+")  # an address, a name of a file, a Community ID: one word each
 _INSIDE = re.compile(r"[^a-z0-9]+")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+_LIKE_ADDRESS = re.compile(r"[0-9a-f]*[.:][0-9a-f.:]*")  # what is not need not be tried
 _LONGEST = 100  # characters of a word
 _NAMED = ("family", "verdict", "sensor", "truth", "source", "target", "bundle_id")
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
@@ -54,7 +55,7 @@ def _words_of(text: str) -> tuple[str, ...]:
 
 
 def _is_address(word: str) -> bool:
-    return not address_key(word).startswith("~")
+    return _LIKE_ADDRESS.fullmatch(word) is not None and not address_key(word).startswith("~")
 
 
 def _folded(text: str) -> str:

@@ -45,12 +45,12 @@ _SPAN = (
 
 def place(connection: sqlite3.Connection, records: Sequence[dict[str, Any]]) -> None:
     """Tell each record its cell, made where there is none yet; addresses of a record that has no keys are known."""
-    cells: dict[str, int] = {}
+    cells: dict[tuple[Any, ...], int] = {}
     for record in records:
-        key = cell_key(record)
-        if key not in cells:
-            cells[key] = _cell_of(connection, key, record)
-        record["cell"] = cells[key]
+        facts = tuple(record[name] for name in CELL_FIELDS)
+        if facts not in cells:
+            cells[facts] = _cell_of(connection, cell_key(record), record)
+        record["cell"] = cells[facts]
 
 
 def count_in(connection: sqlite3.Connection, records: Sequence[dict[str, Any]]) -> None:
