@@ -100,8 +100,13 @@ def fill_alerts(portal: Portal, bundle: DetectorBundle) -> dict[str, str]:
     newest = portal.client.get("/api/v1/alerts?family=dos&limit=1").json()["alerts"][0]["alert_id"]
     judged = {"state": "true_positive", "note": "seen on the web server too", "who": "Ada"}
     portal.client.post(f"/api/v1/alerts/{newest}/triage", json=judged).raise_for_status()
+    hides = {"reason": "our own load test", "days": 7, "who": "Ada"}
+    portal.client.post("/api/v1/suppressions?source=10.0.0.4&family=dos", json=hides).raise_for_status()
     return {
         "stored": "/alerts?state=new",
+        "repeats": "/alerts?state=new&view=repeats",
+        "suppress": f"/suppressions/new?source=10.0.0.3&family=probe&alert={newest}",
+        "suppressions": "/suppressions",
         "filtered": "/alerts?family=dos&source=10.0.0.1&score_from=0.5",
         "alert": f"/alerts/{newest}",
         "triage": "/triage/all?state=new&source=10.0.0.1",
