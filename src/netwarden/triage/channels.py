@@ -112,6 +112,8 @@ _OPENER = urllib.request.build_opener(_NoRedirect)
 def _cause(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
         return f"it answers {error.code} {error.reason}"
-    if isinstance(error, urllib.error.URLError):
-        return str(error.reason)
+    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
+        return _cause(error.reason)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
     return str(error) or type(error).__name__
