@@ -92,7 +92,7 @@ def _detector(champions: Champions) -> Component:
         return Component(name="Detector", state="fault", detail=detail, advice=advice)
     if not serving.models:
         advice = "Train one, or restore one from the backup"
-        return Component(name="Detector", state="fault", detail="none is in charge", advice=advice)
+        return Component(name="Detector", state="fault", detail="no detector is in charge", advice=advice)
     return Component(name="Detector", state="ok", detail=", ".join(sorted(serving.models)) + " in charge")
 
 
