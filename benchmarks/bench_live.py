@@ -22,7 +22,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -192,15 +193,12 @@ def ended(sensor: Program) -> str:
     return sensor.log.read_text().strip().splitlines()[-1]
 
 
-class one_timestamp_for_all:  # noqa: N801 - read as a block
+@contextmanager
+def one_timestamp_for_all() -> Iterator[None]:
     """The kernel stamps each packet once, on arrival, while a socket wants that; else each tap reads its own clock."""
-
-    def __enter__(self) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        yield
 
 
 def compare(
