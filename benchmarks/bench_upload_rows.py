@@ -58,7 +58,7 @@ def _made_up(folder: Path) -> Upload:
     attack = draw.random(_ROWS) < 0.1
     score = np.where(attack, draw.beta(5, 2, _ROWS), draw.beta(1, 30, _ROWS))
     verdict = np.where(score < 0.5, "benign", np.where(draw.random(_ROWS) < 0.2, "novel", "known_attack"))
-    family = np.where(verdict == "known_attack", draw.choice(["dos", "probe", "r2l"], _ROWS), None)
+    family = pa.array(draw.choice(["dos", "probe", "r2l"], _ROWS), mask=verdict != "known_attack")
     hosts = np.array([f"10.0.{a}.{b}" for a in range(16) for b in range(250)])
     start = int(datetime(2026, 11, 1, tzinfo=UTC).timestamp() * 1e6)
     rows = pa.table(
@@ -67,7 +67,7 @@ def _made_up(folder: Path) -> Upload:
             "verdict": verdict,
             "prediction": np.where(verdict == "benign", 0, -1).astype(np.int8),
             "score": score,
-            "family": pa.array(family, pa.string()),
+            "family": family,
             "started_at": pa.array(start + np.sort(draw.integers(0, 86_400_000_000, _ROWS)), pa.timestamp("us", "UTC")),
             "src_ip": draw.choice(hosts, _ROWS),
             "src_port": draw.integers(1024, 65_535, _ROWS),

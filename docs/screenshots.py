@@ -79,7 +79,15 @@ def fill(portal: Portal) -> dict[str, str]:
     array = io.BytesIO()
     np.save(array, sample_npy(model.schema, model.vocabulary, 60))
     _sent(portal, {"file": ("sample.npy", array.getvalue())})
+    names = {"benign": "normal", "dos": "neptune", "probe": "nmap", "r2l": "guess_passwd"}
+    labels = [names[name] for name in made_up_flows(model.schema, 1200, 5).arrow.column("family").to_pylist()]
+    told = _sent(portal, {"file": ("labelled.csv", rows.assign(label=labels).to_csv(index=False).encode())})
     return {
+        "uploads": "/uploads",
+        "truth": f"{told}/truth",
+        "models": "/models",
+        "model": f"/models/{model.bundle.bundle_id}",
+        "train": "/runs/new",
         "detect": "/",
         "verdicts": address,
         "alerts": f"{address}?show=alerts",

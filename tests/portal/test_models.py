@@ -33,7 +33,7 @@ def house(bundle, second, tmp_path_factory):
 
 
 def serving(portal: Portal) -> str:
-    return portal.client.get("/ready").json()["bundles"]["nsl_kdd"]
+    return str(portal.client.get("/ready").json()["bundles"]["nsl_kdd"])
 
 
 def test_the_list_says_who_is_in_charge_and_leads_on_by_cursor(house, bundle, second):

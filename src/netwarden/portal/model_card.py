@@ -92,8 +92,9 @@ _PURPOSES = {
 
 def _purpose(manifest: BundleManifest) -> str:
     return (
-        f"Scores flows of `{manifest.schema_id}` in [0, 1]; those of {manifest.threshold.value:.6g} and above alert, "
-        "as a known attack of a family or as novel. Meant to raise alerts that a person judges, not to block traffic unseen."
+        f"Scores flows of `{manifest.schema_id}` in [0, 1]; those of {manifest.threshold.value:.6g} and above "
+        "alert, as a known attack of a family or as novel. Meant to raise alerts that a person judges, not to block "
+        "traffic unseen."
     )
 
 

@@ -147,9 +147,9 @@ def _by_name(attacks: dict[tuple[str, str, str], int]) -> list[AttackRecall]:
     for (label, family, said), rows in attacks.items():
         by_name[label, family][said] += rows
     names = []
-    for (label, family), said in by_name.items():
-        rows = sum(said.values())
-        found = rows - said[BENIGN]
+    for (label, family), answers in by_name.items():
+        rows = sum(answers.values())
+        found = rows - answers[BENIGN]
         names.append(
             AttackRecall(
                 label=label,
@@ -157,8 +157,8 @@ def _by_name(attacks: dict[tuple[str, str, str], int]) -> list[AttackRecall]:
                 rows=rows,
                 found=found,
                 recall=found / rows,
-                named=said[family],
-                novel=said[_NOVEL],
+                named=answers[family],
+                novel=answers[_NOVEL],
             )
         )
     return sorted(names, key=lambda each: (each.recall, -each.rows, each.label))
