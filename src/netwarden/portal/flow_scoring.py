@@ -61,18 +61,14 @@ class FlowScoring:
     ) -> list[Judged | NetwardenError]:
         """The same for many flows of one request; their alerts are stored before the answer. Raises StoreError."""
         answers = judge(model, self._reader(model), flows, at=datetime.now(UTC), unknown=unknown)
-        self.keep([each.alert for each in answers if isinstance(each, Judged) and each.alert], record)
+        if record and self._record:
+            self._alerts.add([each.alert for each in answers if isinstance(each, Judged) and each.alert])
         return answers
 
     def keep_raised(self, model: Model, table: FlowTable, result: Any, record: bool = True) -> None:
         """Store the alerts of a scored table. Raises StoreError."""
         if record and self._record:
-            self.keep(list(raised_by(model, table, result, at=datetime.now(UTC)).values()), record)
-
-    def keep(self, alerts: Sequence[Alert], record: bool) -> None:
-        """Store alerts, where that is wanted. Raises StoreError."""
-        if alerts and record and self._record:
-            self._alerts.add(alerts)
+            self._alerts.add(list(raised_by(model, table, result, at=datetime.now(UTC)).values()))
 
     def model_for(self, schema_id: str, names: Collection[str]) -> Model:
         """The champion of a schema; without one, the only champion that flows with these columns fit."""
