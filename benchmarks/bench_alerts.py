@@ -38,7 +38,7 @@ from netwarden.triage.suppression import hide
 
 ROOT = Path(__file__).parents[1]
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
-REPEATS = 15
+REPEATS = 5
 AT_ONCE = 1000
 SEED = 20_000  # alerts that are added one by one
 HOUR_US = 3_600_000_000

@@ -84,8 +84,7 @@ def _part(one: Condition) -> tuple[str, tuple[Any, ...]]:
         return (f"({inside})" if one.operator == "within" else f"({column} NOT NULL AND NOT ({inside}))"), one.values
     marks = ", ".join("?" * len(one.values))
     if one.operator in ("equal", "one_of") and one.field in ADDRESSES:  # the index is one of keys
-        keys = tuple(None if value is None else address_key(str(value)) for value in one.values)
-        same = f"{one.field}_key IS ?" if one.operator == "equal" else f"{one.field}_key IN ({marks})"
+        same, keys = _part(_by_key(one))
         own = f"{one.field} IS ?" if one.operator == "equal" else f"{one.field} IN ({marks})"
         return f"{same} AND {own}", (*keys, *one.values)
     return f"{one.field} {_OPERATORS.get(one.operator, f'IN ({marks})')}", one.values
@@ -121,7 +120,16 @@ def _leading(connection: sqlite3.Connection, wanted: Sequence[Condition], words:
 
 
 def _number(connection: sqlite3.Connection, field: str, wanted: Sequence[Condition], at_most: int) -> int:
-    clause, values = clause_of(_times(wanted) if field == "raised_at" else wanted)
+    """How many the index leads to, up to a limit, told by the index alone."""
+    clause, values = clause_of(_times(wanted) if field == "raised_at" else [_by_key(one) for one in wanted])
     tables = "alert NOT INDEXED" if field == "raised_at" else f"alert INDEXED BY alert_by_{field}"
     query = f"SELECT COUNT(*) FROM (SELECT 1 FROM {tables} WHERE {clause} LIMIT ?)"
     return int(connection.execute(query, [*values, at_most]).fetchone()[0])
+
+
+def _by_key(one: Condition) -> Condition:
+    """A condition on an address as one on its key, which is what the index holds."""
+    if one.field not in ADDRESSES or one.operator not in ("equal", "one_of"):
+        return one
+    keys = tuple(None if value is None else address_key(str(value)) for value in one.values)
+    return Condition(f"{one.field}_key", one.operator, keys)
