@@ -86,5 +86,3 @@ function redraw() {
 }
 new MutationObserver(redraw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-// Scripts of pages draw again after they changed data-figure, and use Plotly's own calls once a figure is there.
-window.netwardenCharts = { draw: drawFigure, plotly };

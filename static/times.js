@@ -43,7 +43,6 @@ button.addEventListener("click", () => {
   localStorage.setItem("times", isLocal() ? "utc" : "local");
   showZone();
   showTimes();
-  document.dispatchEvent(new Event("netwarden:times"));
 });
 showZone();
 showTimes();
@@ -58,4 +57,3 @@ new MutationObserver((changes) => {
     }
   }
 }).observe(document.getElementById("main"), { childList: true, subtree: true });
-window.netwardenTimes = { parts, zoneName };
