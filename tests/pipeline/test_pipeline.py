@@ -244,7 +244,9 @@ def test_retraining_as_github_does_it_starts_from_what_was_there_and_leaves_figu
     (copied / "deploy").symlink_to(ROOT / "deploy")
 
     def make(*words: str) -> str:
-        command = ["make", f"VENV={ROOT / '.venv'}", *words]
+        venv = ROOT / ".venv"  # as it is: installing from the copy would make it the package of every other test
+        installed = (f"--old-file={venv}/.installed-{what}" for what in ("core", "dev"))
+        command = ["make", f"VENV={venv}", *installed, *words]
         env = {**os.environ, "MONGODB_URI": ""}
         run = subprocess.run(command, cwd=copied, env=env, capture_output=True, text=True, check=False)
         assert run.returncode == 0, run.stdout + run.stderr
