@@ -17,7 +17,15 @@ from netwarden.portal.links import mlflow_run, tracking_places
 from netwarden.portal.param_form import Parameter, changed, field_sets, parameters, read_form
 from netwarden.portal.people import needs, person
 from netwarden.portal.reference import faults
-from netwarden.portal.run_results import ParamChange, RunResults, before_of, figure_of, params_diff, results_of
+from netwarden.portal.run_results import (
+    ParamChange,
+    RunResults,
+    before_of,
+    confusions,
+    figure_of,
+    params_diff,
+    results_of,
+)
 from netwarden.portal.runs import KIND, Run, describe_run, start_training
 from netwarden.portal.training_queue import Waiting, drop, enqueue, waiting
 from netwarden.settings import Settings
@@ -186,6 +194,7 @@ def run_facts(request: Request, job: jobs.Job) -> dict[str, Any]:
     results = results_of(settings, job, before)
     return {
         "results": results,
+        "confusions": confusions(settings, job),
         "before": before.id if before else "",
         "run_address": mlflow_run(settings, results.mlflow_run),
         "may_change": person(request).may("admin"),

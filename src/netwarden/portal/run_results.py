@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from netwarden import jobs
 from netwarden.errors import NotFoundError
+from netwarden.portal.upload_truth import Matrix, matrix_of
 from netwarden.settings import Settings
 
 _HEADLINES = ("recall", "false_positive_rate", "f1", "roc_auc")
@@ -80,6 +82,17 @@ def figure_of(settings: Settings, job: jobs.Job, name: str) -> dict[str, Any]:
     columns: dict[str, list[Any]] = pacsv.read_csv(path).to_pydict()
     draw = _DRAWN.get(plot["template"], _by_family)
     return {"data": draw(columns, plot["x"], plot["y"]), "layout": _layout(plot)}
+
+
+def confusions(settings: Settings, job: jobs.Job) -> dict[str, Matrix]:
+    """Plots of a run that pages show as a table: Plotly's heat maps need inline styles, which the policy refuses."""
+    folder = job.folder / "results" / "plots"
+    found = {}
+    for name, plot in _plots(settings).items():
+        if plot["template"] == "confusion" and (folder / plot["file"]).exists():
+            columns = pacsv.read_csv(folder / plot["file"]).to_pydict()
+            found[name] = matrix_of(Counter(zip(columns[plot["x"]], columns[plot["y"]], strict=True)))
+    return found
 
 
 def _plots(settings: Settings) -> dict[str, dict[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -112,10 +112,13 @@ def truth_report(upload: Upload) -> TruthReport:
 
 def matrix(report: TruthReport) -> Matrix:
     """The confusion of a report as a table, benign first."""
-    order = sorted({cell.family for cell in report.confusion}, key=lambda name: (name != BENIGN, name))
-    answers = {cell.said for cell in report.confusion} | {BENIGN}
-    said = sorted(answers, key=lambda name: (name != BENIGN, name == _NOVEL, name))
-    rows = {(cell.family, cell.said): cell.rows for cell in report.confusion}
+    return matrix_of({(cell.family, cell.said): cell.rows for cell in report.confusion})
+
+
+def matrix_of(rows: Mapping[tuple[str, str], int]) -> Matrix:
+    """Counts by true family and answer as a table, benign first."""
+    order = sorted({family for family, _ in rows}, key=lambda name: (name != BENIGN, name))
+    said = sorted({said for _, said in rows} | {BENIGN}, key=lambda name: (name != BENIGN, name == _NOVEL, name))
     lines = [(family, tuple(rows.get((family, answer), 0) for answer in said)) for family in order]
     return Matrix(tuple(said), tuple((family, counts, sum(counts)) for family, counts in lines))
 
