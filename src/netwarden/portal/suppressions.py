@@ -23,7 +23,10 @@ from netwarden.triage.suppression import hide
 
 router = APIRouter()
 Asked = Annotated[AlertQuery, Query()]
-Days = Annotated[float | None, BeforeValidator(lambda value: value or None), Field(gt=0, le=36_500)]
+# An empty field of a form means the same as null.
+Days = Annotated[
+    Annotated[float, Field(gt=0, le=36_500)] | None, BeforeValidator(lambda value: None if value == "" else value)
+]
 # What one may choose of an alert, the first two at once: the machine that is known to do such things.
 _OFFERED = ("source", "family", "target", "port", "verdict", "sensor")
 
