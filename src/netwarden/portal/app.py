@@ -180,8 +180,8 @@ async def _until_the_end(app: FastAPI) -> AsyncIterator[None]:
     notifying.start()
     app.state.clearing_up.start()
     yield
-    app.state.clearing_up.stop()
     notifying.close()
+    app.state.clearing_up.stop()
     app.state.scoring.close()
     app.state.alerts.close()
     app.state.portal_store.close()
