@@ -24,10 +24,10 @@ import numpy as np  # noqa: E402
 from bentoml.exceptions import BentoMLException, NotFound  # noqa: E402
 
 from netwarden.errors import BundleError, InputError, JobBusyError, NetwardenError, SchemaError  # noqa: E402
-from netwarden.portal.champions import Champions  # noqa: E402
-from netwarden.portal.runs import start_training  # noqa: E402
-from netwarden.scoring.batch import prediction  # noqa: E402
+from netwarden.portal.models.champions import Champions  # noqa: E402
+from netwarden.portal.runs.runs import start_training  # noqa: E402
 from netwarden.scoring.model import Model, load  # noqa: E402
+from netwarden.scoring.output import prediction  # noqa: E402
 from netwarden.settings import load_settings  # noqa: E402
 
 PACKED = "netwarden:latest"

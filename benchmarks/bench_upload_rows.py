@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from netwarden.portal import upload_rows
-from netwarden.portal.upload_rows import RowQuery, find_rows, read_rows
-from netwarden.portal.upload_truth import truth_report
-from netwarden.portal.uploads import ROWS, SUMMARY, TRUTH, TRUTH_SCHEMA, Upload, UploadSummary
+from netwarden.portal.uploads import rows as upload_rows
+from netwarden.portal.uploads.rows import RowQuery, find_rows, read_rows
+from netwarden.portal.uploads.truth import truth_report
+from netwarden.portal.uploads.uploads import ROWS, SUMMARY, TRUTH, TRUTH_SCHEMA, Upload, UploadSummary
 
 _ROWS, _GROUP, _PAGE, _ROUNDS = 1_000_000, 32_768, 100, 5
 _QUERIES = {

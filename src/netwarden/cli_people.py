@@ -11,7 +11,7 @@ def password(
     token: Annotated[bool, typer.Option("--token", help="Make a bearer token instead, and its hash")] = False,
 ) -> None:
     """Make the hash of a password for `portal.people` in config/netwarden.yaml; the password itself is kept nowhere."""
-    from netwarden.portal.passwords import hash_password, make_token
+    from netwarden.portal.access.passwords import hash_password, make_token
 
     if token:
         made, kept = make_token()

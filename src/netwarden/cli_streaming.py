@@ -175,7 +175,7 @@ def _source(settings: Settings, files: list[str], interface: str, replay: str, m
 
 
 def _champions(settings: Settings) -> ChooseModel:
-    from netwarden.portal.champions import Champions
+    from netwarden.portal.models.champions import Champions
 
     champions = Champions(settings)
     champions.serving()  # loaded before the first flow comes

@@ -39,7 +39,9 @@ class PortalSettings(Section):
     max_upload_mb: int = Field(512, ge=1)
     page_rows: int = Field(100, ge=1)
     keep_uploads: int = Field(50, ge=1, description="Scored uploads kept for paging and download")
-    keep_flows_mb: int = Field(4096, ge=0, description="Disk for the flows of uploads, to score them with other bundles")
+    keep_flows_mb: int = Field(
+        4096, ge=0, description="Disk for the flows of uploads, to score them with other bundles"
+    )
     allowed_hosts: list[str] = Field(default_factory=list, description="Host headers accepted besides our own")
     trusted_proxies: list[str] = Field(default_factory=list, description="Addresses whose X-Forwarded-* count")
     open_metrics: bool = Field(False, description="Serve /metrics without a token")

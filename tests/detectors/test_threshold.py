@@ -161,6 +161,7 @@ def test_threshold_and_calibration_survive_json_exactly():
     assert Calibration.model_validate_json(calibration.model_dump_json()) == calibration
     assert Threshold.model_validate_json(threshold.model_dump_json()) == threshold
 
+
 def test_what_each_budget_finds_is_said_beside_it_and_kept_when_the_threshold_moves():
     quiet = np.linspace(0, 0.5, 2001)
     threshold = choose_threshold(quiet, 0.01).with_recall(np.array([0.1, 0.499, 0.6, 0.9]))

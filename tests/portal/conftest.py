@@ -15,8 +15,8 @@ import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from netwarden.detectors.bundle import DetectorBundle
+from netwarden.portal.access.security import Access
 from netwarden.portal.app import create_app
-from netwarden.portal.security import Access
 from netwarden.settings import Settings, load_settings
 from netwarden.sources.connect import open_registry
 from netwarden.sources.etl import run_etl

@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 
 from netwarden.cli import app as commands
 from netwarden.errors import ConfigError
-from netwarden.portal.accounts import SESSION_S, Accounts
+from netwarden.portal.access.accounts import SESSION_S, Accounts
+from netwarden.portal.access.limits import Limits
+from netwarden.portal.access.passwords import hash_password, is_password, make_token
+from netwarden.portal.access.people import ROLES, Person, Role, needs
+from netwarden.portal.access.security import access_for, starts_work
 from netwarden.portal.app import create_app
-from netwarden.portal.limits import Limits
-from netwarden.portal.passwords import hash_password, is_password, make_token
-from netwarden.portal.people import ROLES, Person, Role, needs
-from netwarden.portal.security import access_for, starts_work
 from netwarden.sections import PersonSettings
 from tests.portal.conftest import listening, portal_settings
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from netwarden.flows.alert import Alert
-from netwarden.portal.alert_details import AlertDetails
-from netwarden.portal.alerts import AlertList
+from netwarden.portal.alerts.details import AlertDetails
+from netwarden.portal.alerts.pages import AlertList
 from netwarden.scoring.explain import explain
 from netwarden.scoring.scorer import Scorer
 from tests.portal.conftest import Portal, listening, make_champion, portal_settings

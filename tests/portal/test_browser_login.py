@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Browser, expect
 
-from netwarden.portal.passwords import hash_password
+from netwarden.portal.access.passwords import hash_password
 from tests.portal.conftest import listening, portal_settings
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -36,7 +36,8 @@ def test_a_viewer_logs_in_looks_and_is_refused_what_changes_things(staffed, brow
     page.goto(f"{staffed.address}/notify")
     expect(page.get_by_role("button", name="Add and test")).to_have_count(0)
     for address, role in (("/train", "analyst or admin"), ("/audit", "admin")):
-        assert page.goto(staffed.address + address).status == 403
+        answer = page.goto(staffed.address + address)
+        assert answer is not None and answer.status == 403
         expect(page.locator("#detail")).to_have_text(f"this needs the role {role}; eve is viewer")
     assert not (staffed.settings.home / "jobs").exists()
     page.get_by_role("button", name="Log out").click()

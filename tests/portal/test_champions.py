@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from netwarden.errors import BundleError, InputError
-from netwarden.portal.champions import Champions
+from netwarden.portal.models.champions import Champions
 from netwarden.settings import load_settings
 from netwarden.sources.connect import open_backup, open_registry
 from tests.fixtures.bundles import made_up_flows, train_bundle

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from netwarden.portal.live_facts import LiveQuery, live
-from netwarden.portal.scored_flows import ScoredFlows
+from netwarden.portal.watch.live_facts import LiveQuery, live
+from netwarden.portal.watch.scored_flows import ScoredFlows
 from netwarden.sources.connect import open_feed
 from tests.fixtures.servers import wait_until
 from tests.portal.conftest import Portal, listening, make_champion, portal_settings

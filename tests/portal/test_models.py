@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from netwarden.detectors.bundle import load_bundle
-from netwarden.portal.model_facts import BudgetTable, Comparison, ModelSummary
+from netwarden.portal.models.facts import BudgetTable, Comparison, ModelSummary
 from netwarden.scoring.budget import set_budget
 from netwarden.sources.connect import open_registry
 from tests.fixtures.bundles import made_up_flows, train_bundle

@@ -16,7 +16,7 @@ import pytest
 from netwarden.errors import NotFoundError, NotifyError
 from netwarden.flows.alert import Alert
 from netwarden.notify_settings import NotifySettings
-from netwarden.portal.notify import Channels
+from netwarden.portal.alerts.notify import Channels
 from netwarden.sources.connect import open_alert_store, open_lease, open_portal_store
 from netwarden.triage.channels import signature
 from netwarden.triage.notify import Notifier

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from netwarden.portal.charts import nice_top, spark, time_chart
-from netwarden.portal.wellbeing import Tracking
+from netwarden.portal.watch.wellbeing import Tracking
 from netwarden.sources.alert_store import TimeBin
 from netwarden.sources.connect import open_alert_store
 from tests.fixtures.servers import free_port, wait_until

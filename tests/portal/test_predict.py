@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from netwarden.flows.schema import load_schema
-from netwarden.portal.upload_scoring import KINDS, result_schema
-from netwarden.portal.uploads import Upload
+from netwarden.portal.uploads.scoring import KINDS, result_schema
+from netwarden.portal.uploads.uploads import Upload
 from netwarden.scoring.codes import sample_npy
 from netwarden.scoring.model import Model, champion
 from tests.fixtures.data import ROOT
@@ -331,7 +331,7 @@ def test_only_the_last_uploads_are_kept(bundle, tmp_path, array):
 
 
 def test_json_rows_that_memory_should_not_hold_are_refused(portal, monkeypatch):
-    monkeypatch.setattr("netwarden.portal.predict._MAX_JSON_BYTES", 500_000)
+    monkeypatch.setattr("netwarden.portal.uploads.predict._MAX_JSON_BYTES", 500_000)
     body = b'{"rows": [' + b" " * 600_000 + b"]}"
     answer = portal.client.post("/predict", content=body, headers={"Content-Type": "application/json"})
     assert "are sent as a file, not as JSON" in detail(answer)

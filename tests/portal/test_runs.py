@@ -11,9 +11,9 @@ import pytest
 from netwarden import jobs
 from netwarden.errors import ConfigError
 from netwarden.params import load_params
-from netwarden.portal.run_pages import RunEntry, RunList
-from netwarden.portal.runs import KIND
-from netwarden.portal.training_queue import enqueue, start_next, waiting
+from netwarden.portal.runs.pages import RunEntry, RunList
+from netwarden.portal.runs.queue import enqueue, start_next, waiting
+from netwarden.portal.runs.runs import KIND
 from netwarden.stages.run_record import change_params
 from tests.fixtures.data import ROOT
 from tests.portal.conftest import listening, portal_settings

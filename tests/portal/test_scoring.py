@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from netwarden.flows.table import FlowTable
-from netwarden.portal.scoring import ARROW, FLOW_EXAMPLE, NPY, BatchVerdicts, FlowVerdict
+from netwarden.portal.flows.routes import ARROW, FLOW_EXAMPLE, NPY, BatchVerdicts, FlowVerdict
 from netwarden.scoring.scorer import Scorer
 from netwarden.sources.connect import open_alert_store
 from tests.fixtures.bundles import made_up_flows

@@ -7,13 +7,13 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from httpx_ws import WebSocketUpgradeError, connect_ws
+from httpx_ws import WebSocketSession, WebSocketUpgradeError, connect_ws
 
 from netwarden.capture.pcap import read_capture
 from netwarden.capture.recent import RecentPackets
 from netwarden.capture.recent_socket import packets_served
 from netwarden.flows.alert import Alert
-from netwarden.portal.retention import ClearingUp
+from netwarden.portal.alerts.retention import ClearingUp
 from netwarden.sections import NetworksSettings, RetentionSettings
 from netwarden.sources.connect import open_alert_store
 from netwarden.streaming.sensor import packets_socket
@@ -211,6 +211,7 @@ def test_programs_suppress_by_any_filter_but_never_everything(portal):
 
 
 def test_a_web_socket_tells_of_alerts_that_come_and_lets_no_other_site_listen(portal):
+    socket: WebSocketSession
     with connect_ws("/ws/alerts?family=worm", portal.client) as socket:
         store_alerts(portal.settings, [made(-5, family="worm", raised_at=datetime.now(UTC) + timedelta(seconds=5))])
         assert socket.receive_json(timeout=3) == {"count": 1, "more": False}

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from netwarden import jobs
-from netwarden.portal.runs import KIND, Run
+from netwarden.portal.runs.runs import KIND, Run
 from netwarden.sources.connect import open_lease
 from netwarden.sources.leases import TRAINING
 from tests.portal.conftest import Portal
@@ -104,7 +104,7 @@ def test_a_failed_run_is_a_500_that_names_the_stage(studio):
 
 
 def test_the_connection_survives_a_proxy_that_gives_up_on_silence(studio, monkeypatch):
-    monkeypatch.setattr("netwarden.portal.training._BEAT_S", 0.5)
+    monkeypatch.setattr("netwarden.portal.runs.training._BEAT_S", 0.5)
     with _impatient_proxy(studio.address, idle_s=1.5) as address:
         headers = {"Prefer": "wait=1"}
         assert httpx.get(f"{address}/train", headers=headers, timeout=120).text.strip() == "Training is successful"

@@ -10,13 +10,13 @@ import pyarrow.csv as pacsv
 import pytest
 
 from netwarden.errors import InputError
-from netwarden.portal.rescoring import Difference
-from netwarden.portal.upload_pages import UploadList
-from netwarden.portal.upload_progress import Scoring, UnderWay
-from netwarden.portal.upload_rows import RowPage
-from netwarden.portal.upload_scoring import incoming, score_upload
-from netwarden.portal.upload_truth import TruthReport
-from netwarden.portal.uploads import FLOWS
+from netwarden.portal.uploads.progress import Scoring, UnderWay
+from netwarden.portal.uploads.rescoring import Difference
+from netwarden.portal.uploads.rows import RowPage
+from netwarden.portal.uploads.scored import UploadList
+from netwarden.portal.uploads.scoring import incoming, score_upload
+from netwarden.portal.uploads.truth import TruthReport
+from netwarden.portal.uploads.uploads import FLOWS
 from netwarden.scoring.model import load
 from tests.fixtures.bundles import made_up_flows, train_bundle
 from tests.portal.conftest import listening, make_champion, portal_settings

@@ -12,7 +12,7 @@ import pytest
 from netwarden.detectors.bundle import derive_bundle
 from netwarden.flows.schema import load_schema
 from netwarden.portal.reference import Why
-from netwarden.portal.uploads import find_upload
+from netwarden.portal.uploads.uploads import find_upload
 from netwarden.scoring.explain import explain
 from tests.capture.frames import ACK, FIN, SYN, Packet, capture
 from tests.fixtures.bundles import made_up_flows, train_bundle

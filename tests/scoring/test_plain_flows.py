@@ -1,6 +1,7 @@
 """A flow that is read quickly gets what it gets the ordinary way, alone or among others."""
 
 import math
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -23,7 +24,7 @@ FLOWS = {
 }
 TEXTS = ("", " 7 ", "-", "tcp", "7", "7.5", "x", "Infinity", "2026-11-21T10:15:00Z", "192.0.2.7")
 NUMBERS = (0, 7, 7.0, 7.5, -1, 2**62, 2**64, 1e300, 1763720100, math.nan, math.inf, -math.inf)
-ODD = st.sampled_from([*TEXTS, *NUMBERS, None, True, [1], {}])
+ODD: st.SearchStrategy[Any] = st.sampled_from([*TEXTS, *NUMBERS, None, True, [1], {}])
 REFUSED = "refused"
 EXTRA = ("src_ip", "src_port", "started_at", "protocol", "Timestamp", "note", "flow_id")
 

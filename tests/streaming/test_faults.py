@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from netwarden.portal.champions import Champions
+from netwarden.portal.models.champions import Champions
 from netwarden.sources.connect import open_alert_store
 from netwarden.streaming.replay import ReplayPlan
 from netwarden.streaming.roles import run_together

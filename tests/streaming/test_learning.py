@@ -13,7 +13,7 @@ import pytest
 from netwarden.errors import ConfigError, InputError
 from netwarden.flows.labels import load_families
 from netwarden.flows.table import FlowTable
-from netwarden.portal.champions import Champions
+from netwarden.portal.models.champions import Champions
 from netwarden.scoring.model import load
 from netwarden.sources.connect import open_alert_store, open_lease, open_registry
 from netwarden.sources.files import read_batches

@@ -21,7 +21,7 @@ from netwarden.capture.recent_socket import fetch_packets
 from netwarden.detectors.bundle import DetectorBundle, derive_bundle
 from netwarden.flows.schema import load_schema
 from netwarden.flows.table import FlowTable
-from netwarden.portal.champions import Champions
+from netwarden.portal.models.champions import Champions
 from netwarden.settings import load_settings
 from netwarden.sources.connect import open_alert_store
 from netwarden.streaming.roles import run_together

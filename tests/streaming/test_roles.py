@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from netwarden.errors import ConfigError
-from netwarden.portal.champions import Champions
+from netwarden.portal.models.champions import Champions
 from netwarden.sources.connect import open_alert_store, open_feed, open_registry
 from netwarden.sources.filters import Range
 from netwarden.streaming.health import Health, roles_in_process, served

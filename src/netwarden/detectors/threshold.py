@@ -91,7 +91,7 @@ class Threshold(_Frozen):
         return self.model_copy(update=facts)
 
     def with_recall(self, attack_scores: Scores) -> Threshold:
-        """The same threshold with what each budget of the table finds of these attacks; without any, nothing is said."""
+        """The same threshold with what each budget of the table finds of these attacks, where there are any."""
         if not len(attack_scores):
             return self
         table = tuple(

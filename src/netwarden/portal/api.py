@@ -7,9 +7,9 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from netwarden import __version__, jobs, telemetry
-from netwarden.portal.champions import Champions
+from netwarden.portal.models.champions import Champions
 from netwarden.portal.reference import Health, Readiness, body
-from netwarden.portal.runs import KIND
+from netwarden.portal.runs.runs import KIND
 
 router = APIRouter(tags=["operate"])
 

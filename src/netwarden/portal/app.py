@@ -28,52 +28,39 @@ from netwarden.errors import (
     SchemaError,
     StoreError,
 )
-from netwarden.portal import (
-    alert_events,
-    alert_forms,
-    alert_sums,
-    alerts,
-    api,
-    audit,
-    data,
-    drift,
-    live,
-    login,
-    model_pages,
-    models,
-    notify,
-    overview,
-    pages,
-    plotly,
-    predict,
-    reference,
-    retention,
-    run_pages,
-    scoring,
-    suppressions,
-    training,
-    training_queue,
-    triage,
-    upload_alerts,
-    upload_pages,
-    upload_preview,
-    upload_progress,
-    why,
-)
-from netwarden.portal.champions import Champions
-from netwarden.portal.data_facts import LabelTables
-from netwarden.portal.drift_facts import DriftReports
-from netwarden.portal.flow_scoring import FlowScoring
-from netwarden.portal.limits import Limits
+from netwarden.portal import api, plotly, reference
+from netwarden.portal.access import audit, login
+from netwarden.portal.access.limits import Limits
+from netwarden.portal.access.security import Access, Gatekeeper, access_for
+from netwarden.portal.alerts import events as alert_events
+from netwarden.portal.alerts import forms as alert_forms
+from netwarden.portal.alerts import notify, retention, suppressions, triage
+from netwarden.portal.alerts import pages as alerts
+from netwarden.portal.alerts import sums as alert_sums
+from netwarden.portal.alerts.notify import Notifying
+from netwarden.portal.alerts.retention import ClearingUp
+from netwarden.portal.flows import routes as scoring
+from netwarden.portal.flows.routes import MAX_BATCH_BYTES
+from netwarden.portal.flows.scoring import FlowScoring
 from netwarden.portal.middleware import AnswerHead, BodyLimit, Boundary, Measure
-from netwarden.portal.notify import Notifying
+from netwarden.portal.models import api as models
+from netwarden.portal.models import pages as model_pages
+from netwarden.portal.models.champions import Champions
 from netwarden.portal.rendering import Pages, problem
-from netwarden.portal.retention import ClearingUp
-from netwarden.portal.scored_flows import ScoredFlows
-from netwarden.portal.scoring import MAX_BATCH_BYTES
-from netwarden.portal.security import Access, Gatekeeper, access_for
+from netwarden.portal.runs import pages as run_pages
+from netwarden.portal.runs import queue as training_queue
+from netwarden.portal.runs import training
 from netwarden.portal.transfer import Compress, EntityTag
-from netwarden.portal.wellbeing import Tracking
+from netwarden.portal.uploads import alerts as upload_alerts
+from netwarden.portal.uploads import pages, predict, why
+from netwarden.portal.uploads import preview as upload_preview
+from netwarden.portal.uploads import progress as upload_progress
+from netwarden.portal.uploads import scored as upload_pages
+from netwarden.portal.watch import data, drift, live, overview
+from netwarden.portal.watch.data_facts import LabelTables
+from netwarden.portal.watch.drift_facts import DriftReports
+from netwarden.portal.watch.scored_flows import ScoredFlows
+from netwarden.portal.watch.wellbeing import Tracking
 from netwarden.settings import Settings
 from netwarden.sources.connect import open_alert_store, open_portal_store
 from netwarden.triage.notify import Notifier

@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from netwarden import telemetry
 from netwarden.logs import get
+from netwarden.portal.access.security import starts_work
 from netwarden.portal.rendering import problem
-from netwarden.portal.security import starts_work
 
 _log = get(__name__)
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

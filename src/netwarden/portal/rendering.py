@@ -18,10 +18,10 @@ from markupsafe import Markup
 from starlette.requests import HTTPConnection
 
 from netwarden import __version__
+from netwarden.portal.access.people import person
+from netwarden.portal.alerts.known_networks import KnownNetworks
 from netwarden.portal.charts import spark
-from netwarden.portal.known_networks import KnownNetworks
 from netwarden.portal.navigation import PLACES
-from netwarden.portal.people import person
 from netwarden.portal.plotly import NAME as PLOTLY
 from netwarden.portal.plotly import plotly_bundle
 from netwarden.settings import Settings

@@ -44,7 +44,7 @@ class FileBatch:
     last_line: int = 0
 
 
-def read_batches(
+def read_batches(  # noqa: PLR0913 - each is one fact about the file, and most callers say one or two
     path: Path,
     schema: FlowSchema,
     families: Families | None = None,

@@ -147,11 +147,11 @@ class MongoCounts:
             with self._mongo.explained():
                 seen = self.cells.find_one({"_id": cell}, {"turn": 1})
                 here = {"cell": cell, "owed.gone": {"$exists": False}}
-                ends = [list(self.alerts.find(here).sort([("raised_at", way)]).limit(1)) for way in (1, -1)]
+                oldest, newest = (list(self.alerts.find(here).sort([("raised_at", way)]).limit(1)) for way in (1, -1))
                 worst = list(self.alerts.find(here).sort([("score", -1)]).limit(1))
                 if seen is None:
                     return
-                facts = _extremes(*ends, worst) if worst else _NO_EXTREMES
+                facts = _extremes(oldest, newest, worst) if worst else _NO_EXTREMES
                 changed = self.cells.update_one({"_id": cell, "turn": seen["turn"]}, facts)
             if changed.matched_count:
                 return

@@ -1,0 +1,1 @@
+"""Who may ask: accounts, roles, logins, limits, and the log of what they changed."""

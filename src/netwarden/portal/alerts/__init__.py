@@ -1,0 +1,1 @@
+"""Stored alerts: found, explained, decided on, hidden, passed on and cleared up."""

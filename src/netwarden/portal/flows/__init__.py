@@ -1,0 +1,1 @@
+"""Flows that programs send as JSON, Arrow or arrays."""

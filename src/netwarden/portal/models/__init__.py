@@ -1,0 +1,1 @@
+"""Registered bundles: which serves, how good each is, and what changes that."""

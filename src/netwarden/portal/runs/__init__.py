@@ -1,0 +1,1 @@
+"""Training from the portal: its form, its queue and its runs."""

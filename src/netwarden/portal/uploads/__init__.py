@@ -1,0 +1,1 @@
+"""Files in, verdicts out: uploads, their rows, their truth and their reasons."""

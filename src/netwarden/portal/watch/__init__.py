@@ -1,0 +1,1 @@
+"""What goes on right now: overview, live flows, drift and data."""
