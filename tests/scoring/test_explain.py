@@ -11,7 +11,7 @@ from netwarden.errors import SchemaError
 from netwarden.flows.table import FlowTable
 from netwarden.scoring.explain import explain, weigh
 from netwarden.scoring.model import load
-from netwarden.scoring.usual import what_is_usual
+from netwarden.scoring.usual import amount, what_is_usual
 from netwarden.settings import Settings
 from tests.fixtures.data import ROOT
 
@@ -40,11 +40,19 @@ def test_a_reason_shows_the_value_as_the_flow_has_it(bundle, flows):
 @pytest.mark.parametrize(
     ("feature", "value", "words"),
     [
-        ("src_bytes", 1234567, r"src_bytes is 1,234,567 bytes; all benign flows of training ≤ [\d,]+: speaks "),
+        ("src_bytes", 1234567, r"src_bytes is 1\.235 MB; all benign flows of training ≤ [\d,]+: speaks "),
         ("duration", None, r"duration is missing; so are 0 % of all flows of training: "),
-        ("service", "http", r"service is http; so are [\d.]+ % of benign flows: "),
+        (
+            "service",
+            "http",
+            r"service is http; (usual by itself, not together with the others: )?so are [\d.]+ % of benign flows: ",
+        ),
         ("service", "quantum", r"service is quantum, which training never saw: "),
-        ("same_srv_rate", 0.5, r"same_srv_rate is 0.5; 90 % of benign flows 0\.\d+ to 0\.\d+: "),
+        (
+            "same_srv_rate",
+            0.5,
+            r"same_srv_rate is 0.5; (usual by itself, not together with the others: )?90 % of benign flows 0\.\d+ to 0\.\d+: ",
+        ),
         ("src_bytes", -1, r"src_bytes is -1 bytes; all benign flows of training ≥ [\d,]+: "),
     ],
 )
@@ -90,6 +98,27 @@ def test_a_model_explains_what_it_scores(bundle_folder, flows, tmp_path):
     model = load(bundle_folder, settings)
     row = flows.arrow.select(list(model.bundle.preprocessor.names)).slice(0, 1).to_pylist()[0]
     assert model.explain([row], top=3) == explain(model.bundle, flows.slice(0, 1), top=3)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "words"),
+    [
+        (17_234_567, "bytes/s", "17.23 MB/s"),
+        (2, "connections", "2 connections"),
+        (3_500_000, "us", "3.5 s"),
+        (250_000, "packets", "250 k packets"),
+        (-4e9, "", "-4 G"),
+        (99_999, "bytes", "99,999 bytes"),
+    ],
+)
+def test_large_values_are_readable(value, unit, words):
+    assert amount(value, unit) == words
+
+
+def test_a_usual_value_that_speaks_for_an_attack_is_said_to_be_usual_by_itself(bundle, flows):
+    found = [reason for row in explain(bundle, flows.slice(0, 100), top=41) for reason in row]
+    alone = [reason for reason in found if reason.usual.startswith("usual by itself, not together")]
+    assert alone and all(reason.share > 0 for reason in alone)
 
 
 def test_a_table_of_another_schema_is_refused(bundle, flows):

@@ -13,7 +13,7 @@ from netwarden.detectors.base import Part
 from netwarden.detectors.bundle import DetectorBundle
 from netwarden.features.preprocessor import FeatureColumn
 from netwarden.flows.table import FlowTable
-from netwarden.scoring.usual import number, what_is_usual
+from netwarden.scoring.usual import amount, is_usual, what_is_usual
 
 Floats = npt.NDArray[np.float64]
 
@@ -108,15 +108,19 @@ def _largest(values: Floats, top: int) -> list[int]:
 def _reason(bundle: DetectorBundle, flow: _Flow, which: int, at: int) -> Reason:
     column = bundle.preprocessor.columns[at]
     value = flow.values[column.name]
+    share = float(flow.shares[which, at])
+    usual = what_is_usual(bundle, at, value)
+    if share > 0 and usual and is_usual(bundle, at, value):
+        usual = f"usual by itself, not together with the others: {usual}"
     return Reason(
         bundle.detector.parts[which],
         column.name,
         value,
         column.unit,
-        float(flow.shares[which, at]),
+        share,
         float(flow.portions[which, at]),
         _shown(column, value),
-        what_is_usual(bundle, at, value),
+        usual,
     )
 
 
@@ -125,7 +129,7 @@ def _shown(column: FeatureColumn, value: Any) -> str:
         return "missing"
     if column.categorical:
         return str(value) if value in column.categories else f"{value}, which training never saw"
-    return f"{number(value)} {column.unit}".rstrip()
+    return amount(value, column.unit)
 
 
 def _effect(part: Part, share: float) -> str:

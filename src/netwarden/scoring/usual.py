@@ -12,6 +12,10 @@ from netwarden.detectors.reference import BENIGN_LEVELS
 
 _UPPER = (1.0, 0.999, 0.99, 0.95, 0.9)  # of BENIGN_LEVELS, the most telling first
 _LOWER = (0.0, 0.001, 0.01, 0.05, 0.1)
+_COMMON = 0.05  # share of benign flows from which a category is usual
+_LARGE = 100_000.0  # from here on in thousands, millions, …
+_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_SYMBOLS = {"bytes": "B", "bytes/s": "B/s", "bits/s": "bit/s"}  # units that take a prefix
 _EXACT_TO = 2.0**-23  # the matrix that the reference describes holds float32
 
 
@@ -22,7 +26,31 @@ def what_is_usual(bundle: DetectorBundle, feature: int, value: Any) -> str:
     column = bundle.preprocessor.columns[feature]
     if column.categorical:
         return _of_category(bundle, feature, value)
-    return _of_number(bundle.reference.benign_quantiles[feature], float(value), whole=column.type == "int")
+    quantiles = bundle.reference.benign_quantiles[feature]
+    return _of_number(quantiles, float(value), column.unit, whole=column.type == "int")
+
+
+def is_usual(bundle: DetectorBundle, feature: int, value: Any) -> bool:
+    """Whether a value lies where nine of ten benign flows lie; of a category, whether one of twenty shares it."""
+    column = bundle.preprocessor.columns[feature]
+    if value is None:
+        return False
+    if column.categorical:
+        return (_share_of_category(bundle, feature, value) or 0.0) >= _COMMON
+    quantiles = dict(zip(BENIGN_LEVELS.tolist(), bundle.reference.benign_quantiles[feature].tolist(), strict=True))
+    return bool(quantiles[0.05] <= float(value) <= quantiles[0.95])
+
+
+def amount(value: float, unit: str) -> str:
+    """A number with its unit as people read it, such as "17.2 MB/s"."""
+    if unit == "us" and abs(value) >= _LARGE:
+        return amount(value / 1e6, "s")
+    if abs(value) < _LARGE or unit in ("s", "ms"):
+        return f"{number(value)} {unit}".rstrip()
+    scale, prefix = next((scale, prefix) for scale, prefix in _SCALES if abs(value) >= scale)
+    symbol = _SYMBOLS.get(unit)
+    scaled = f"{value / scale:,.4g} {prefix}"
+    return f"{scaled}{symbol}" if symbol else f"{scaled} {unit}".rstrip()
 
 
 def number(value: float) -> str:
@@ -30,7 +58,7 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:,.6g}"
 
 
-def _of_number(quantiles: npt.NDArray[np.float64], value: float, *, whole: bool) -> str:
+def _of_number(quantiles: npt.NDArray[np.float64], value: float, unit: str, *, whole: bool) -> str:
     if np.isnan(quantiles).all():
         return ""
     # Quantiles lie between values; of whole numbers, those at or below 2.3 are those at or below 2.
@@ -39,22 +67,35 @@ def _of_number(quantiles: npt.NDArray[np.float64], value: float, *, whole: bool)
     slack = abs(value) * _EXACT_TO
     for level in _UPPER:
         if value > most[level] + slack:
-            return f"{_benign(level)} ≤ {number(most[level])}"
+            return f"{_benign(level)} ≤ {_bound(most[level], unit)}"
     for level in _LOWER:
         if value < least[level] - slack:
-            return f"{_benign(1 - level)} ≥ {number(least[level])}"
+            return f"{_benign(1 - level)} ≥ {_bound(least[level], unit)}"
     low, high = least[0.05], most[0.95]
-    return f"{_benign(0.9)} {number(low)} to {number(high)}" if low < high else f"{_benign(0.9)} {number(low)}"
+    bounds = dict.fromkeys((_bound(low, unit), _bound(high, unit)))  # one where both are the same
+    return f"{_benign(0.9)} {' to '.join(bounds)}"
+
+
+def _bound(value: float, unit: str) -> str:
+    """A small one stands beside a value that says its unit."""
+    return number(value) if abs(value) < _LARGE else amount(value, unit)
 
 
 def _of_category(bundle: DetectorBundle, feature: int, value: str) -> str:
+    share = _share_of_category(bundle, feature, value)
+    if share is None:
+        return ""
+    return f"so are {_percent(share)} of benign flows" if share else "no benign flow of training is"
+
+
+def _share_of_category(bundle: DetectorBundle, feature: int, value: str) -> float | None:
+    """Of the benign flows; None where the bundle does not know."""
     counts, categories = bundle.reference.benign_category_counts, bundle.preprocessor.columns[feature].categories
     end = int(bundle.reference.category_ends[feature])
     rows = int(counts[end - len(categories) - 1 : end].sum())
     if not rows or value not in categories:
-        return ""
-    share = counts[end - len(categories) + categories.index(value)] / rows
-    return f"so are {_percent(share)} of benign flows" if share else "no benign flow of training is"
+        return None
+    return float(counts[end - len(categories) + categories.index(value)] / rows)
 
 
 def _benign(level: float) -> str:
