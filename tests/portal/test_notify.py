@@ -302,12 +302,19 @@ def test_a_mail_names_the_groups(desk):
 def test_nobody_there_is_said_in_one_sentence(desk):
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
-        one = desk(webhooks=[{"name": "soc", "url": f"http://127.0.0.1:{free.getsockname()[1]}/secret-path"}])
+        one = desk(
+            webhooks=[
+                {
+                    "name": "soc",
+                    "url": f"http://127.0.0.1:{free.getsockname()[1]}/hooks/a-secret-of-the-receiver?key=k3y",
+                }
+            ]
+        )
         with pytest.raises(
-            NotifyError, match=r"soc: plain webhook at 127\.0\.0\.1 does not take messages: .*refused"
+            NotifyError, match=r"soc: plain webhook at 127\.0\.0\.1:\d+/hooks/…\?… does not take messages: .*refused"
         ) as error:
             one.notifier.test("soc")
-    assert "secret-path" not in str(error.value)
+    assert not re.search("a-secret|k3y", str(error.value))
     with pytest.raises(NotFoundError, match="no channel 'noc'"):
         one.notifier.test("noc")
 
@@ -341,14 +348,25 @@ def test_an_admin_adds_tries_and_removes_a_webhook_in_the_portal(tmp_path, hook)
         client = running.client
         assert "Nobody is told yet" in client.get("/notify").text
         form = {"name": "soc", "url": address(hook), "secret": "s3cret"}
+        refused = client.post("/notify", data={**form, "name": "My SOC"})
+        assert refused.status_code == 422
+        assert "lower-case letters, digits and hyphens, such as soc-1" in refused.text
+        assert 'value="My SOC"' in refused.text
+        assert f'value="{address(hook)}"' in refused.text
+        assert "s3cret" not in refused.text
         answer = client.post("/notify", data=form)
         assert answer.headers["location"].startswith("/notify?told=plain+webhook")
         assert json.loads(hook.got[0][1])["event"] == "test"
-        again = client.get(client.post("/notify", data=form).headers["location"]).text
+        assert json.loads(hook.got[0][1])["groups"][0]["url"] == f"{str(client.base_url).rstrip('/')}/alerts"
+        again = client.post("/notify", data=form).text
         assert "there is a channel soc already" in again
         (channel,) = Channels.model_validate_json(client.get("/api/v1/notify").content).channels
         assert (channel.name, channel.added) == ("soc", True)
-        assert client.post("/api/v1/notify/soc/test").json() == {"told": "plain webhook at 127.0.0.1"}
+        assert channel.tested_at > channel.told_at == ""
+        assert "tested <time" in client.get("/notify").text
+        assert client.post("/api/v1/notify/soc/test").json() == {
+            "told": f"plain webhook at {address(hook).removeprefix('http://')}"
+        }
         assert client.post("/api/v1/notify", json={"name": "x", "url": "ftp://a"}).status_code == 422
         assert client.delete("/api/v1/notify/soc").json() == {"channels": []}
         assert client.delete("/api/v1/notify/soc").status_code == 404

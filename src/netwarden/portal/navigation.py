@@ -21,7 +21,7 @@ class Place:
 PLACES = (
     Place("Overview", "/overview", ("/overview",)),
     Place("Detect", "/", ("/", "/predict", "/uploads")),
-    Place("Alerts", "/alerts?state=new", ("/alerts", "/triage")),
+    Place("Alerts", "/alerts?state=new", ("/alerts", "/triage", "/suppressions", "/notify")),
     Place("Live", "/live", ("/live",)),
     Place("Models", "/models", ("/models",)),
     Place("Train", "/runs", ("/runs", "/train")),

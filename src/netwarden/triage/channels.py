@@ -22,6 +22,7 @@ from netwarden.triage.messages import News
 
 Channel = WebhookSettings | SyslogSettings | MailSettings
 _TIMEOUT_S = 10.0
+_KEY_LENGTH = 16  # a part of a path as long as this may be a key, as those of Slack, Mattermost and Teams are
 
 
 def send(channel: Channel, news: Sequence[News], test: bool = False) -> None:
@@ -38,12 +39,19 @@ def send(channel: Channel, news: Sequence[News], test: bool = False) -> None:
 
 
 def describe(channel: Channel) -> str:
-    """Where a channel leads, fit to be shown: webhook addresses often hold a secret in their path."""
+    """Where a channel leads, fit to be shown: what may be secret in a webhook's address is left out."""
     if isinstance(channel, WebhookSettings):
-        return f"{channel.shape} webhook at {urlsplit(channel.address).hostname}"
+        return f"{channel.shape} webhook at {_shown(channel.address)}"
     if isinstance(channel, SyslogSettings):
         return f"{channel.format} syslog at {channel.host}:{channel.port} over {channel.transport}"
     return f"mail to {', '.join(channel.to)} by {channel.host}:{channel.port}"
+
+
+def _shown(address: str) -> str:
+    """Host, port and path. Hooks carry keys in their query, before their host, and as long parts of their path."""
+    parts = urlsplit(address)
+    path = "/".join("…" if len(part) >= _KEY_LENGTH else part for part in parts.path.split("/"))
+    return f"{parts.netloc.rpartition('@')[2]}{path}{'?…' if parts.query else ''}"
 
 
 def signature(secret: str, stamp: str, body: bytes) -> str:

@@ -27,7 +27,7 @@ from netwarden.triage.channels import Channel, describe, send
 from netwarden.triage.messages import News, example
 
 LEASE = "notify"
-_STATE, _ADDED = "notify", "notify channels"
+_STATE, _ADDED, _TESTED = "notify", "notify channels", "notify tests"
 _OVERLAP = timedelta(seconds=60)  # alerts are stored a little after they are raised
 _PAGE, _PAGES = 200, 10
 _LEASE_S = 30.0
@@ -48,6 +48,7 @@ class ChannelState:
     dropped: int
     told_at: str
     fault: str
+    tested_at: str = ""
 
 
 @dataclass
@@ -120,6 +121,7 @@ class Notifier:
         """How each channel is doing, by name."""
         memory = self._recall()
         added = {channel.name for channel in self._added()}
+        tested = self._store.note(_TESTED)
         found = []
         for channel in sorted(self.channels(), key=lambda each: each.name):
             slot = _slot(memory, channel.name)
@@ -132,16 +134,22 @@ class Notifier:
                     slot["dropped"],
                     slot["told_at"],
                     slot["fault"],
+                    tested.get(channel.name, ""),
                 )
             )
         return found
 
-    def test(self, name: str) -> str:
-        """Send a made-up group to a channel, now; where it went. Raises NotFoundError or NotifyError."""
+    def test(self, name: str, portal_url: str = "") -> str:
+        """Send a made-up group to a channel, now; where it went. Raises NotFoundError or NotifyError.
+
+        The message links to the portal: by the address of the settings, else by the one that is given.
+        """
         channel = next((each for each in self.channels() if each.name == name), None)
         if channel is None:
             raise NotFoundError(f"no channel {name!r}; is it spelled as in the list?")
-        send(channel, [example(self._clock(), self._settings.portal_url)], test=True)
+        base = (self._settings.portal_url or portal_url).rstrip("/")
+        send(channel, [example(self._clock(), f"{base}/alerts" if base else "")], test=True)
+        self._store.keep_note(_TESTED, {**self._store.note(_TESTED), name: self._clock().isoformat()})
         return describe(channel)
 
     def add(self, webhook: WebhookSettings) -> None:
@@ -157,6 +165,7 @@ class Notifier:
         if name not in {each["name"] for each in kept}:
             raise NotFoundError(f"no channel {name!r} was added in the portal; those of the settings are removed there")
         self._keep_added([each for each in kept if each["name"] != name])
+        self._store.keep_note(_TESTED, {each: at for each, at in self._store.note(_TESTED).items() if each != name})
 
     def _added(self) -> list[WebhookSettings]:
         return [WebhookSettings.model_validate(each) for each in self._store.note(_ADDED).get("webhooks", [])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import closing
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
@@ -38,6 +39,7 @@ class Channel(BaseModel):
     dropped: int = Field(description="Groups given up because too many waited")
     told_at: str = Field(description="Last message that it took; empty: none yet")
     fault: str = Field(description="Why it did not take the last one; empty: it did")
+    tested_at: str = Field(description="Last test that it took; empty: none yet")
 
 
 class Channels(BaseModel):
@@ -50,12 +52,13 @@ class Channels(BaseModel):
                 "channels": [
                     {
                         "name": "soc",
-                        "where": "slack webhook at hooks.slack.com",
+                        "where": "slack webhook at hooks.slack.com/services/T01/B02/…",
                         "added": False,
                         "waiting": 0,
                         "dropped": 0,
                         "told_at": "2026-11-21T10:15:00+00:00",
                         "fault": "",
+                        "tested_at": "2026-11-20T15:44:00+00:00",
                     }
                 ]
             }
@@ -83,7 +86,7 @@ class Told(BaseModel):
     """A test that was taken."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"told": "slack webhook at hooks.slack.com"}}
+        extra="forbid", json_schema_extra={"example": {"told": "slack webhook at hooks.slack.com/services/T01/B02/…"}}
     )
     told: str
 
@@ -114,10 +117,7 @@ class Notifying:
 @router.get("/notify", include_in_schema=False)
 def notify_page(request: Request, told: str = "", fault: str = "") -> Response:
     """Channels, how they are doing, and a form for another."""
-    response: Response = request.app.state.pages.render(
-        request, "notify.html", channels=_notifier(request).states(), told=told[:200], fault=fault[:500]
-    )
-    return response
+    return _page(request, told=told[:200], fault=fault[:500])
 
 
 @router.get("/api/v1/notify", tags=["operate"], summary="Who is told of alerts", responses=faults(503))
@@ -134,13 +134,12 @@ def add_page(
     shape: Annotated[Literal["plain", "slack", "pagerduty"], Form()] = "plain",
     secret: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
-    """Add a webhook and try it at once."""
+    """Add a webhook and try it at once; one that is refused stays in the form, but for its secret."""
     try:
         _add(request, name.strip(), url.strip(), shape, secret.strip())
-        told = _try(request, name.strip())
     except NetwardenError as error:
-        return _page_again(fault=str(error))
-    return _page_again(told=told)
+        return _page(request, 422, fault=str(error), typed={"name": name, "url": url, "shape": shape})
+    return test_page(request, name.strip())
 
 
 @router.post(
@@ -202,13 +201,13 @@ def _add(request: Request, name: str, url: str, shape: Literal["plain", "slack",
     try:
         webhook = WebhookSettings(name=name, url=url, shape=shape, secret=SecretStr(secret))
     except ValidationError as error:
-        raise InputError(f"this webhook cannot be added: {first_fault(error)}") from None
+        raise InputError(f"this webhook cannot be added: {_in_words(error)}") from None
     _notifier(request).add(webhook)
     record(request, "add channel", f"channel {name}", shape)
 
 
 def _try(request: Request, name: str) -> str:
-    told = _notifier(request).test(name)
+    told = _notifier(request).test(name, str(request.base_url))
     record(request, "test channel", f"channel {name}", told)
     return told
 
@@ -216,6 +215,24 @@ def _try(request: Request, name: str) -> str:
 def _remove(request: Request, name: str) -> None:
     _notifier(request).remove(name)
     record(request, "remove channel", f"channel {name}")
+
+
+def _in_words(error: ValidationError) -> str:
+    """What is wrong, for somebody who fills in a form."""
+    if error.errors()[0]["loc"] == ("name",):
+        return "its name is of lower-case letters, digits and hyphens, such as soc-1, and begins with no hyphen"
+    return first_fault(error).removeprefix("Value error, ")
+
+
+def _page(
+    request: Request, status: int = 200, told: str = "", fault: str = "", typed: dict[str, str] | None = None
+) -> Response:
+    states = _notifier(request).states()
+    moments = {at: datetime.fromisoformat(at) for each in states for at in (each.told_at, each.tested_at) if at}
+    response: Response = request.app.state.pages.render(
+        request, "notify.html", status, channels=states, moments=moments, told=told, fault=fault, typed=typed or {}
+    )
+    return response
 
 
 def _page_again(told: str = "", fault: str = "") -> Response:
