@@ -327,6 +327,14 @@ def agree(store: AlertStore) -> None:
     ):
         alerts = [one for one in everything if meets(one)]
         assert counted_groups(store, where) == recounted(alerts)
+        for by_source in (False, True):
+            loudest = store.loudest(where, by_source=by_source).groups
+            counts = [one.count for one in loudest]
+            assert counts == sorted(counts, reverse=True)
+            assert {
+                (one.source, one.target, one.family, one.verdict): (one.count, one.first, one.last, one.worst)
+                for one in loudest
+            } == recounted([one.model_copy(update={"target": None}) if by_source else one for one in alerts])
         bins = store.timeline(where, bins=7)
         assert sum(sum(each.counts.values()) for each in bins) == len(alerts)
         for each in bins:
@@ -413,6 +421,15 @@ def test_the_newest_alert_stands_for_its_group(store):
     store.add([alert(number, source="10.0.0.1", target="10.0.0.2") for number in (3, 1, 2)])
     [group] = store.groups().groups
     assert (group.newest, group.count) == ("alert-0003", 3)
+
+
+def test_the_loudest_group_comes_first_whenever_it_was(store):
+    store.add([alert(number, source="10.0.0.1", target=f"10.0.1.{number}") for number in (1, 2, 3)])
+    store.add([alert(number, source="10.0.0.2", target="10.0.1.9") for number in (4, 5)])
+    assert [(one.source, one.count) for one in store.loudest(limit=1).groups] == [("10.0.0.2", 2)]
+    [first, second] = store.loudest(by_source=True).groups
+    assert (first.source, first.target, first.count, first.newest) == ("10.0.0.1", None, 3, "alert-0003")
+    assert (second.source, second.count) == ("10.0.0.2", 2)
 
 
 # --- found by words and networks -----------------------------------------------------------------------------------

@@ -113,6 +113,11 @@ def group_page(records: list[dict[str, Any]], limit: int, partial: bool = False)
     return GroupPage([group_of(record) for record in records[:limit]], cursor, partial)
 
 
+def loudest_fields(by_source: bool) -> tuple[str, ...]:
+    """What alerts of a group have in common, where groups are listed by their size."""
+    return tuple(name for name in GROUP_FIELDS if name != "target" or not by_source)
+
+
 def suppression_record(suppression: Suppression) -> dict[str, Any]:
     """Field → plain value, the filter as JSON text; without the count of what is hidden, which cells know."""
     names = [field.name for field in fields(Suppression) if field.name not in ("where", "hidden")]

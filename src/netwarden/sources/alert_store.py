@@ -175,6 +175,13 @@ class AlertStore(Protocol):
         """Repeats: alerts that match, by source, target, family and verdict."""
         ...
 
+    def loudest(self, where: Mapping[str, Any] | None = None, limit: int = 50, *, by_source: bool = False) -> GroupPage:
+        """Repeats with the most alerts, the most first, without further pages.
+
+        `by_source`: those of a source in one family and verdict are one, whatever their targets; it names none.
+        """
+        ...
+
     # --- decided ---------------------------------------------------------------------------------------------------
 
     def triage(self, act: TriageAct, where: Mapping[str, Any] | None) -> TriageAct:

@@ -19,6 +19,7 @@ from netwarden.sources.alert_records import (
     SPAN_FIELDS,
     Axis,
     from_record,
+    loudest_fields,
     no_such_alert,
     page,
     read_cursor,
@@ -144,6 +145,12 @@ class EmbeddedAlertStore:
         wanted = conditions(where)
         with self._database.read() as connection:
             return embedded_sums.groups(connection, wanted, limit, cursor)
+
+    def loudest(self, where: Where | None = None, limit: int = 50, *, by_source: bool = False) -> GroupPage:
+        """Repeats with the most alerts, the most first, without further pages."""
+        wanted = conditions(where)
+        with self._database.read() as connection:
+            return embedded_sums.loudest(connection, wanted, limit, loudest_fields(by_source))
 
     def triage(self, act: TriageAct, where: Where | None) -> TriageAct:
         """Put all that meet every condition of `where` into the act's state."""

@@ -14,6 +14,7 @@ from netwarden.sources.alert_records import (
     NEWEST,
     SPANS_S,
     Axis,
+    group_of,
     group_page,
     read_cursor,
 )
@@ -92,6 +93,27 @@ def groups(connection: sqlite3.Connection, wanted: Sequence[Condition], limit: i
     return group_page(found, limit, partial=seen > NEWEST)
 
 
+def loudest(connection: sqlite3.Connection, wanted: Sequence[Condition], limit: int, names: Sequence[str]) -> GroupPage:
+    """Groups of alerts that are alike in some of GROUP_FIELDS, the one with the most alerts first."""
+    facts = ", ".join(names)
+    if kept_in(wanted, CELL_FIELDS):
+        clause, bound = clause_of(wanted)
+        values, most = list(bound), _CELLS
+        found = f"SELECT {facts}, count, first, last, worst, newest FROM cells WHERE {clause} ORDER BY last DESC"
+    else:
+        query, values = plan(connection, wanted).ids(NEWEST + 1)
+        most, sums = NEWEST, "1 AS count, raised_at AS first, raised_at AS last, score AS worst, id AS newest"
+        found = f"SELECT {facts}, {sums} FROM alert WHERE id IN ({query}) ORDER BY id DESC"
+    summed = (
+        f"SELECT {facts}{'' if 'target' in names else ', NULL AS target'}, NULL AS group_key, SUM(count) AS count, "
+        "MIN(first) AS first, MAX(last) AS last, MAX(worst) AS worst, MAX(newest) AS newest "
+        f"FROM ({found} LIMIT {most}) GROUP BY {facts} ORDER BY count DESC, last DESC LIMIT ?"
+    )
+    groups = rows(connection, _named(summed, order="count DESC, last DESC"), [*values, limit])
+    seen = connection.execute(f"SELECT COUNT(*) FROM ({found} LIMIT {most + 1})", values).fetchone()[0]
+    return GroupPage([group_of(one) for one in groups], None, partial=seen > most)
+
+
 def kept_in(wanted: Sequence[Condition], fields: Sequence[str]) -> bool:
     """Whether conditions are on these fields alone."""
     return all(one.field in fields and one.operator != "words" for one in wanted)
@@ -116,11 +138,11 @@ def _kept_groups(
     return rows(connection, query, [*values, *since, *values, limit + 1, *values])
 
 
-def _named(groups: str, after: str = "1") -> str:
+def _named(groups: str, after: str = "1", order: str = "last DESC, group_key DESC") -> str:
     """Groups in order, with the newest alert by its own id."""
     names = ", ".join((*GROUP_FIELDS, "group_key", "count", "first", "last", "worst"))
     newest = "(SELECT alert_id FROM alert WHERE id = newest) AS newest"
-    return f"SELECT {names}, {newest} FROM ({groups}) WHERE {after} ORDER BY last DESC, group_key DESC"
+    return f"SELECT {names}, {newest} FROM ({groups}) WHERE {after} ORDER BY {order}"
 
 
 def _newest_groups(

@@ -16,6 +16,7 @@ from netwarden.sources.alert_records import (
     Axis,
     found_by,
     from_record,
+    loudest_fields,
     no_such_alert,
     page,
     read_cursor,
@@ -164,6 +165,12 @@ class MongoAlertStore:
         self._open()
         with self._mongo.explained():
             return mongo_sums.groups(self._counts, conditions(where), limit, cursor)
+
+    def loudest(self, where: Where | None = None, limit: int = 50, *, by_source: bool = False) -> GroupPage:
+        """Repeats with the most alerts, the most first, without further pages."""
+        self._open()
+        with self._mongo.explained():
+            return mongo_sums.loudest(self._counts, conditions(where), limit, loudest_fields(by_source))
 
     def triage(self, act: TriageAct, where: Where | None) -> TriageAct:
         """Put all that meet every condition of `where` into the act's state."""

@@ -14,6 +14,7 @@ from netwarden.sources.alert_records import (
     SPANS_S,
     Axis,
     cell_key,
+    group_of,
     group_page,
     read_cursor,
 )
@@ -25,6 +26,11 @@ from netwarden.sources.mongo_counts import MongoCounts
 _OPERATORS = {"equal": "$eq", "at_least": "$gte", "below": "$lt"}
 _SECOND_US = 1_000_000
 _THERE = {"count": {"$gt": 0}}
+_SUMS = {
+    "count": {"$sum": "$count"},
+    "first": {"$min": "$first"},
+    **{name: {"$max": f"${name}"} for name in ("last", "worst", "newest")},
+}
 
 
 def query_of(wanted: Sequence[Condition]) -> Document:
@@ -93,6 +99,28 @@ def groups(counts: MongoCounts, wanted: Sequence[Condition], limit: int, cursor:
     return group_page(found[: limit + 1], limit, partial=len(newest) > NEWEST)
 
 
+def loudest(counts: MongoCounts, wanted: Sequence[Condition], limit: int, names: Sequence[str]) -> GroupPage:
+    """Groups of alerts that are alike in some of GROUP_FIELDS, the one with the most alerts first."""
+    partial = False
+    if kept_in(wanted, CELL_FIELDS):
+        stages = [
+            {"$match": {"$and": [_THERE, query_of(wanted)]}},
+            {"$group": {"_id": {name: f"${name}" for name in names}, **_SUMS}},
+            {"$sort": {"count": -1, "last": -1}},
+            {"$limit": limit},
+        ]
+        found = [
+            {**dict.fromkeys(GROUP_FIELDS), **one, **one["_id"], "newest": one["newest"].partition("~")[2]}
+            for one in counts.cells.aggregate(stages)
+        ]
+    else:
+        newest = _newest(counts, query_of(wanted), ("alert_id", "raised_at", "score", *GROUP_FIELDS))
+        partial = len(newest) > NEWEST
+        alike = [{**one, **{name: None for name in GROUP_FIELDS if name not in names}} for one in newest[:NEWEST]]
+        found = sorted(_grouped(alike), key=lambda one: (-one["count"], -one["last"]))[:limit]
+    return GroupPage([group_of(one) for one in found], None, partial)
+
+
 def kept_in(wanted: Sequence[Condition], fields: Sequence[str]) -> bool:
     """Whether conditions are on these fields alone."""
     return all(one.field in fields for one in wanted)
@@ -136,9 +164,7 @@ def _kept_groups(
             "$group": {
                 "_id": "$group_key",
                 **facts,
-                "count": {"$sum": "$count"},
-                "first": {"$min": "$first"},
-                **{name: {"$max": f"${name}"} for name in ("last", "worst", "newest")},
+                **_SUMS,
             }
         },
         {"$match": after},
