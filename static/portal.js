@@ -142,12 +142,14 @@ async function reasonsRow(address, columns) {
   if (!reasons) location.assign(address); // an error or the login: a page of its own
   const row = document.createElement("tr");
   const cell = row.appendChild(document.createElement("td"));
+  const panel = cell.appendChild(document.createElement("div"));
   const more = document.createElement("a");
   row.className = "why-row";
+  panel.className = "why-panel";
   cell.colSpan = columns;
   more.href = address;
   more.textContent = "All features of this flow";
-  cell.append(...(reasons ? [document.adoptNode(reasons), more] : []));
+  panel.append(...(reasons ? [document.adoptNode(reasons), more] : []));
   return row;
 }
 

@@ -45,10 +45,10 @@ def portal_settings(folder: Path, **portal: object) -> Settings:
     )
 
 
-def make_champion(settings: Settings, bundle: DetectorBundle) -> None:
-    """Put a bundle in charge of its schema."""
+def make_champion(settings: Settings, bundle: DetectorBundle, validation: dict[str, float] | None = None) -> None:
+    """Put a bundle in charge of its schema, with figures of validation rows."""
     shutil.copytree(bundle.folder, settings.bundles_dir / bundle.bundle_id, dirs_exist_ok=True)
-    entry = BundleEntry(bundle.bundle_id, bundle.schema_id, bundle.bundle_id, datetime.now(UTC))
+    entry = BundleEntry(bundle.bundle_id, bundle.schema_id, bundle.bundle_id, datetime.now(UTC), validation or {})
     with closing(open_registry(settings)) as registry:
         registry.register(entry, who="test", why="test")
         registry.promote(bundle.bundle_id, who="test", why="test")

@@ -74,7 +74,7 @@ def test_the_reasons_of_an_alert_unfold_below_it_and_fold_again(portal, page, ni
     expect(unfolded.get_by_role("heading", name="Like known attacks")).to_be_visible()
     expect(unfolded.locator("li").first).to_contain_text(re.compile(r"\d+ %"))
     expect(why).to_have_attribute("aria-expanded", "true")
-    expect(page).to_have_url(re.compile(r"show=alerts$"))
+    expect(page).to_have_url(re.compile(r"show=alerts#rows$"))
     why.click()
     expect(page.locator(".why-row")).to_have_count(0)
 

@@ -1,6 +1,7 @@
 """Models: what is said of registered bundles, and what changes which one serves; pages and API."""
 
 import io
+import re
 import tarfile
 from contextlib import closing
 from dataclasses import replace
@@ -15,6 +16,7 @@ from tests.fixtures.bundles import made_up_flows, train_bundle
 from tests.portal.conftest import Portal, listening, make_champion, portal_settings
 
 HTML = {"Accept": "text/html"}
+FIGURES = {"recall": 0.9, "false_positive_rate": 0.01, "f1": 0.93, "roc_auc": 0.98}
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +124,7 @@ def test_a_bundle_whose_files_are_damaged_takes_no_charge(bundle, second, tmp_pa
 def test_applying_a_budget_makes_the_bundle_that_the_command_makes(bundle, tmp_path):
     page, command = (portal_settings(tmp_path / name) for name in ("page", "command"))
     for settings in (page, command):
-        make_champion(settings, bundle)
+        make_champion(settings, bundle, FIGURES)
     with listening(page) as portal:
         answer = portal.client.post(f"/models/{bundle.bundle_id}/threshold", data={"budget": "0.05"})
         made = answer.headers["location"].removeprefix("/models/")
@@ -132,8 +134,20 @@ def test_applying_a_budget_makes_the_bundle_that_the_command_makes(bundle, tmp_p
         )
         too_small = portal.client.post(f"/api/v1/models/{made}/threshold", json={"budget": 1e-9})
         both = portal.client.post(f"/api/v1/models/{made}/threshold", json={"budget": 0.1, "alerts_per_day": 3})
-    assert made == set_budget(command, 0.05, "somebody").bundle_id
+        moved = ModelSummary.model_validate(portal.client.get(f"/api/v1/models/{made}").json()["summary"])
+        trained = ModelSummary.model_validate(portal.client.get(f"/api/v1/models/{bundle.bundle_id}").json()["summary"])
+        shown = portal.client.get(f"/models/{made}", headers=HTML).text
+        listed = portal.client.get("/models", headers=HTML).text
     row = next(row for row in table.budgets if row.in_force)
+    assert moved.figures.get("validation.recall") == row.recall
+    assert moved.figures["validation.false_positive_rate"] == row.realised
+    assert "validation.f1" not in moved.figures and moved.figures["validation.roc_auc"] == FIGURES["roc_auc"]
+    assert moved.at_another_threshold["validation.f1"] == trained.figures["validation.f1"] == FIGURES["f1"]
+    assert not trained.at_another_threshold
+    assert "Left out, as measured at another threshold: F1, Recall." in shown
+    assert 'title="measured at another threshold">–' in listed
+    assert re.search(rf"Puts <code>{bundle.bundle_id}</code> \(registered .*, budget .*\) in charge again", listed)
+    assert made == set_budget(command, 0.05, "somebody").bundle_id
     assert row.alerts_per_day == pytest.approx(row.realised * 1000)
     assert too_small.status_code == both.status_code == 422
     assert "is below what this bundle can promise" in too_small.json()["detail"]

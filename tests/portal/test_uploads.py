@@ -114,6 +114,7 @@ def test_filters_narrow_together_and_search_looks_into_texts_and_numbers(house, 
     ] == wanted
     assert {row["label"] for row in rows_of(house, labelled, q="NEPT").rows} == {"neptune"}
     assert [row["row"] for row in rows_of(house, labelled, q="17").rows] == [17]
+    assert [row["row"] for row in rows_of(house, labelled, q="row:17").rows] == [17]
     page = house.client.get(f"/uploads/{labelled}?q=nept&sort=score&down=yes", headers=HTML).text
     assert 'aria-sort="descending"' in page
     nothing = house.client.get(f"/uploads/{labelled}?q=zzz", headers=HTML).text

@@ -1,4 +1,4 @@
-"""Each alert of a scored file says why, on a page and to programs, by the bundle that scored it."""
+"""Each row of a scored file says why, on a page and to programs, by the bundle that scored it."""
 
 import io
 import re
@@ -86,10 +86,33 @@ def test_so_many_reasons_of_each_kind_are_given_as_asked_for(portal, sent, alert
     assert "top: " in reasons_of(portal, sent, alerts[0], top=0).json()["detail"]
 
 
-def test_every_alert_and_nothing_else_in_the_table_leads_to_its_reasons(portal, sent, alerts):
-    page = portal.client.get(f"/uploads/{sent['id']}", headers=HTML).text
-    links = [int(row) for row in re.findall(rf'href="/uploads/{sent["id"]}/rows/(\d+)"', page)]
-    assert links == [row for row in alerts if row < 50]
+def links_to_reasons(portal, upload_id):
+    page = portal.client.get(f"/uploads/{upload_id}", headers=HTML).text
+    return page, [int(row) for row in re.findall(r'href="/uploads/[\w-]+/rows/(\d+)"', page)]
+
+
+def test_every_row_of_the_table_leads_to_its_reasons_and_only_alerts_where_nothing_else_is_kept(portal, sent, alerts):
+    page, links = links_to_reasons(portal, sent["id"])
+    assert links == list(range(50)) and ">Why not</a>" in page
+    folder = find_upload(portal.settings, sent["id"]).folder
+    lean = shutil.copytree(folder, folder.with_name(f"{folder.name}-lean"))
+    (lean / "flows.parquet").unlink()
+    page, links = links_to_reasons(portal, lean.name)
+    assert links == [row for row in alerts if row < 50] and "portal.keep_flows_mb" in page
+    benign = next(row for row in range(400) if row not in alerts)
+    answer = portal.client.get(f"/api/v1/uploads/{lean.name}/rows/{benign}/why")
+    assert answer.status_code == 404 and "are not kept any more (portal.keep_flows_mb)" in answer.json()["detail"]
+    shutil.rmtree(lean)
+
+
+def test_a_benign_row_says_why_it_is_no_alert(portal, sent, alerts, flows, hybrid_bundle):
+    benign = next(row for row in range(400) if row not in alerts)
+    why = Why.model_validate_json(reasons_of(portal, sent, benign, top=41).content)
+    told = [reason.text for each in why.evidence for reason in each.reasons]
+    assert sorted(told) == sorted(each.text for each in explain(hybrid_bundle, flows.slice(benign, 1), top=82)[0])
+    assert why.verdict == "benign" and why.short.startswith("Not flagged mostly because ")
+    page = portal.client.get(f"/uploads/{sent['id']}/rows/{benign}", headers=HTML).text
+    assert why.short in page and "How like known attacks" in page and "Next alert" not in page
 
 
 def test_the_page_tells_both_kinds_of_evidence_apart_with_value_and_what_is_usual(portal, sent, alerts):
@@ -101,6 +124,7 @@ def test_the_page_tells_both_kinds_of_evidence_apart_with_value_and_what_is_usua
         strongest = each.reasons[0]
         assert f"<code>{strongest.feature}</code> <strong>{strongest.shown}</strong>" in page
         assert strongest.usual in page and strongest.meaning in page
+    assert why.short.startswith("Flagged mostly because ") and why.short in page
     assert "Speaks for an attack" in page and "Speaks against" in page
     assert page.count('<th scope="row">') == 41
 
@@ -115,11 +139,9 @@ def test_from_alert_to_alert_leads_a_link(portal, sent, alerts):
     assert 'rel="next"' not in last
 
 
-def test_what_is_no_alert_and_what_is_not_there_is_said_in_a_sentence(portal, sent, alerts):
-    benign = next(row for row in range(400) if row not in alerts)
+def test_what_is_not_there_is_said_in_a_sentence(portal, sent):
     for address, message in (
-        (f"{sent['id']}/rows/{benign}", f"row {benign} of night.csv is no alert; only alerts are explained"),
-        (f"{sent['id']}/rows/999999", "row 999999 of night.csv is no alert"),
+        (f"{sent['id']}/rows/999999", "row 999999 of night.csv has no score: rows count from 0"),
         ("nothing/rows/1", "no upload 'nothing'"),
     ):
         for prefix, suffix in (("/uploads/", ""), ("/api/v1/uploads/", "/why")):
@@ -167,5 +189,5 @@ def test_the_flows_of_a_capture_say_whose_they_are(tmp_path):
     with listening(settings) as portal:
         name = {"file": ("calls.pcap", capture(sorted(packets, key=lambda packet: packet.time_us)))}
         sent = portal.client.post("/predict", files=name, headers=JSON).json()
-        page = portal.client.get(f"/uploads/{sent['id']}/rows/1", headers=HTML).text
+        page = re.sub("<[^>]*>", "", portal.client.get(f"/uploads/{sent['id']}/rows/1", headers=HTML).text)
     assert "10.0.0.1 port 5001" in page and "→ 10.0.0.2 port 80, 2020-09-13 12:26" in page

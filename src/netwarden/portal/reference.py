@@ -130,7 +130,7 @@ class EvidenceReasons(_Answer):
 
 
 class Why(_Answer):
-    """Why a flow was flagged."""
+    """Why a flow was flagged, or not."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -142,6 +142,7 @@ class Why(_Answer):
                 "threshold": 0.018,
                 "verdict": "known_attack",
                 "family": "dos",
+                "short": "Flagged mostly because count is 240 and serror_rate is 1.",
                 "evidence": [
                     {
                         "part": "supervised",
@@ -170,8 +171,9 @@ class Why(_Answer):
     bundle_id: str
     score: float
     threshold: float
-    verdict: Literal["known_attack", "novel"]
+    verdict: Literal["benign", "known_attack", "novel"]
     family: str | None
+    short: str = Field(description="The features that decided most, in one sentence")
     evidence: list[EvidenceReasons]
 
 

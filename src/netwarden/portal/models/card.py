@@ -113,6 +113,11 @@ def _threshold_limits(manifest: BundleManifest) -> Iterator[str]:
 def _figure_limits(manifest: BundleManifest, summary: ModelSummary) -> Iterator[str]:
     if manifest.derived_from:
         yield f"Its figures of validation rows are those of bundle {manifest.derived_from}, from which it derives."
+    if summary.at_another_threshold:
+        yield (
+            "Its threshold was moved: recall and false positive rate of validation rows are those of its own budget; "
+            "what else depends on the threshold was measured at another one and is left out."
+        )
     if not any(name.startswith("test.") for name in summary.figures):
         yield "No test rows have judged this bundle: figures of validation rows are of the same days as training."
     for part in ("test", "validation"):

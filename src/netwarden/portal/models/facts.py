@@ -33,6 +33,7 @@ FIGURES = {
     "recall_unseen_attacks": "Recall of attacks not in training",
 }
 _FAMILY = "family_recall."
+_ANY_THRESHOLD = ("validation.roc_auc", "validation.pr_auc")
 
 
 class _Answer(BaseModel):
@@ -58,6 +59,7 @@ class ModelSummary(_Answer):
                 "derived_from": "",
                 "change": "",
                 "figures": {"validation.recall": 0.97, "test.recall": 0.91},
+                "at_another_threshold": {},
                 "run": "",
             }
         }
@@ -76,7 +78,13 @@ class ModelSummary(_Answer):
     budget: float | None = Field(None, description="Share of benign flows that may alert")
     derived_from: str = Field("", description="Bundle that this one changes without training")
     change: str = Field("", description="What was changed in it")
-    figures: dict[str, float] = Field(description="`validation.recall`, `test.family_recall.dos`, …")
+    figures: dict[str, float] = Field(
+        description="`validation.recall`, `test.family_recall.dos`, …; after the threshold was moved, recall and "
+        "false positive rate are those of the budget in force"
+    )
+    at_another_threshold: dict[str, float] = Field(
+        {}, description="Figures of the bundle that this one derives from, which a moved threshold has changed since"
+    )
     run: str = Field("", description="Of MLflow")
 
 
@@ -141,10 +149,15 @@ class RegistryView:
     def role(self, entry: BundleEntry) -> Role:
         return "champion" if self.champions.get(entry.schema_id) == entry.bundle_id else "challenger"
 
-    def can_go_back(self, schema_id: str) -> bool:
-        """Whether a champion stood before the present one."""
-        actions = [event.action for event in self.events if event.schema_id == schema_id]
-        return actions.count("promote") - actions.count("rollback") > 1
+    def before(self, schema_id: str) -> BundleEntry | None:
+        """The champion before the present one, which a rollback puts in charge again; None: there was none."""
+        reign: list[str] = []
+        for event in (event for event in reversed(self.events) if event.schema_id == schema_id):
+            if event.action == "promote":
+                reign.append(event.bundle_id)
+            elif event.action == "rollback":
+                reign.pop()
+        return next((entry for entry in self.entries if entry.bundle_id in reign[-2:-1]), None)
 
 
 def registry_view(settings: Settings) -> RegistryView:
@@ -203,8 +216,38 @@ def summary_of(settings: Settings, view: RegistryView, entry: BundleEntry) -> Mo
             "budget": manifest.threshold.budget,
             "derived_from": manifest.derived_from,
             "change": manifest.change,
+            **_own_figures(settings, view, facts.figures, manifest),
         }
     )
+
+
+def _own_figures(
+    settings: Settings, view: RegistryView, figures: dict[str, float], manifest: BundleManifest
+) -> dict[str, dict[str, float]]:
+    """Figures at the bundle's own threshold, and those of validation rows that were measured at another one."""
+    if _measured_at(settings, view, manifest) == manifest.threshold.value:
+        return {}
+    elsewhere = {
+        name: value for name, value in figures.items() if name.startswith("validation.") and name not in _ANY_THRESHOLD
+    }
+    own = {name: value for name, value in figures.items() if name not in elsewhere}
+    row = next((row for row in manifest.threshold.table if row.threshold == manifest.threshold.value), None)
+    if row is not None:
+        own["validation.false_positive_rate"] = row.realised
+        own |= {"validation.recall": row.recall} if row.recall is not None else {}
+    return {"figures": own, "at_another_threshold": elsewhere}
+
+
+def _measured_at(settings: Settings, view: RegistryView, manifest: BundleManifest) -> float | None:
+    """Threshold of the trained bundle that this one comes from, which its figures were measured at; None: not known."""
+    entries = {entry.bundle_id: entry for entry in view.entries}
+    while manifest.derived_from:
+        entry = entries.get(manifest.derived_from)
+        origin = manifest_of(settings, entry) if entry else None
+        if origin is None:
+            return None
+        manifest = origin
+    return manifest.threshold.value
 
 
 def figures_of(entry: BundleEntry) -> dict[str, float]:

@@ -12,6 +12,7 @@ from netwarden.portal.models.card import data_facts, feature_lines, limits, line
 from netwarden.portal.models.changes import move_budget, promote, roll_back
 from netwarden.portal.models.facts import (
     COMPARED,
+    FIGURES,
     FLOWS_PER_DAY,
     ModelSummary,
     budget_table,
@@ -52,7 +53,9 @@ def models_page(
         "models.html",
         by_schema=by_schema,
         titles={name: _title(settings, name) for name in by_schema},
-        can_go_back={name: view.can_go_back(name) for name in by_schema},
+        before={
+            name: summary_of(settings, view, entry) for name in by_schema if (entry := view.before(name)) is not None
+        },
         comparison=compare(chosen),
         most=COMPARED,
         changes=changes_of(view.events[:_SHOWN_CHANGES]),
@@ -87,6 +90,7 @@ def model_page(
         title=_title(settings, entry.schema_id),
         comparison=compare([summary]),
         parts=parts,
+        unmeasured=[title for name, title in FIGURES.items() if f"validation.{name}" in _left_out(summary)],
         families={part: family_recall(summary.figures, part) for part in parts},
         changes=changes_of(event for event in view.events if event.bundle_id == entry.bundle_id),
         run_address=mlflow_run(settings, entry.run_id),
@@ -117,6 +121,10 @@ def threshold_page(request: Request, bundle_id: str, budget: Annotated[float, Fo
 def _page(request: Request, name: str, **facts: Any) -> Response:
     response: Response = request.app.state.pages.render(request, name, may_change=person(request).may("admin"), **facts)
     return response
+
+
+def _left_out(summary: ModelSummary) -> set[str]:
+    return summary.at_another_threshold.keys() - summary.figures.keys()
 
 
 def _to_compare(summaries: list[ModelSummary]) -> list[ModelSummary]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from netwarden.flows.labels import BENIGN
 from netwarden.flows.table import FlowTable
 from netwarden.portal.reference import EvidenceReasons, FeatureReason
 from netwarden.scoring.explain import Evidence, Reason, weigh
 from netwarden.scoring.model import Model
 
-_FOR, _AGAINST = 6, 3  # reasons of a kind that a page shows at once
+_MORE, _LESS = 6, 3  # reasons of a kind that a page shows at once
+_IN_SHORT = 3
 _LEAST = 0.01  # portion below which a reason is not worth a line
 
 
@@ -57,11 +59,28 @@ def _reason(reason: Reason, meaning: str) -> FeatureReason:
     )
 
 
-def view_of(evidence: EvidenceReasons) -> EvidenceView:
-    """What a page shows at once."""
+def in_short(evidence: list[EvidenceReasons], verdict: str) -> str:
+    """One sentence: the features that decided most, in the evidence that the verdict comes from."""
+    wanted = "novelty" if verdict == "novel" else "supervised"
+    reasons = next((each for each in evidence if each.part == wanted), evidence[0]).reasons
+    flagged = verdict != BENIGN
+    telling = [r for r in reasons if r.portion >= _LEAST and (r.share > 0 if flagged else r.share < 0)][:_IN_SHORT]
+    said = " and ".join(filter(None, [", ".join(map(_named, telling[:-1])), *map(_named, telling[-1:])]))
+    if flagged:
+        return f"Flagged mostly because {said}." if said else "Flagged by many features together, none of them alone."
+    return f"Not flagged mostly because {said}." if said else "Not flagged: too little speaks for an attack."
+
+
+def _named(reason: FeatureReason) -> str:
+    return f"{reason.feature} is {reason.shown}"
+
+
+def view_of(evidence: EvidenceReasons, verdict: str = "known_attack") -> EvidenceView:
+    """What a page shows at once: more of what speaks for an attack, or of what speaks against one of a benign flow."""
+    most_for, most_against = (_LESS, _MORE) if verdict == BENIGN else (_MORE, _LESS)
     worth = [reason for reason in evidence.reasons if reason.portion >= _LEAST]
-    speaking_for = tuple(reason for reason in worth if reason.share > 0)[:_FOR]
-    speaking_against = tuple(reason for reason in worth if reason.share < 0)[:_AGAINST]
+    speaking_for = tuple(reason for reason in worth if reason.share > 0)[:most_for]
+    speaking_against = tuple(reason for reason in worth if reason.share < 0)[:most_against]
     return EvidenceView(evidence.part, speaking_for, speaking_against, max((each.portion for each in worth), default=1))
 
 

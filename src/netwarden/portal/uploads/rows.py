@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import secrets
 from functools import lru_cache
 from pathlib import Path
@@ -48,7 +49,11 @@ class RowQuery(BaseModel):
     label: _Text = Field(None, description="Attack name in truth, or benign")
     score_from: _Share = Field(None, ge=0, le=1)
     score_to: _Share = Field(None, ge=0, le=1)
-    q: _Text = Field(None, max_length=100, description="Part of an address, verdict, family or label; a port or a row")
+    q: _Text = Field(
+        None,
+        max_length=100,
+        description="Part of an address, verdict, family or label; a port, a row; `row:17` is that row alone",
+    )
     sort: Literal[SORTS] = "row"  # type: ignore[valid-type] # a tuple of literals
     down: bool = Field(False, description="The largest first")
 
@@ -160,6 +165,9 @@ def _mask(table: Any, query: RowQuery) -> npt.NDArray[np.bool_] | None:
 
 
 def _search(table: Any, text: str) -> npt.NDArray[np.bool_]:
+    row = re.fullmatch(r"row:\s*(\d{1,18})", text)
+    if row:
+        return np.asarray(table.column("row").to_numpy() == int(row[1]))
     found = np.zeros(table.num_rows, dtype=bool)
     for name in _TEXTS:
         found |= _where(table, name, lambda texts: pc.match_substring(texts, text, ignore_case=True))

@@ -81,6 +81,7 @@ def truth_page(request: Request, upload_id: str, asked: Annotated[TableQuery, Qu
         query=query,
         page=page,
         rows=read_rows(upload, positions[page.start : page.start + page.shown]),
+        all_kept=upload.has_flows,
     )
 
 

@@ -58,13 +58,13 @@ class UploadSummary(BaseModel):
 
 
 @dataclass(frozen=True)
-class UploadedAlert:
-    """An alert of a scored file: what was said of it, its features, and the rows of the alerts before and after it."""
+class UploadedRow:
+    """A row of a scored file: what was said of it, its features, and of an alert, those before and after it."""
 
     said: dict[str, Any]
     flow: FlowTable
-    before: int | None
-    after: int | None
+    before: int | None = None
+    after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,22 +110,36 @@ class Upload:
             found: list[dict[str, Any]] = file.read_row_groups(groups).slice(offset, rows).to_pylist()
         return found
 
-    def alert(self, row: int) -> UploadedAlert:
-        """The alert of an input row. Raises NotFoundError where that row is none."""
-        name = self.summary.name
+    def row(self, row: int) -> UploadedRow:
+        """A scored input row. Raises NotFoundError where there is none, or where its features are not kept."""
         with pq.ParquetFile(self.folder / ALERTS) as file:
             place = _place_of(file, row)
+        return self._quiet(row) if place is None else self._alert(place)
+
+    def _quiet(self, row: int) -> UploadedRow:
+        name = self.summary.name
+        with pq.ParquetFile(self.folder / ROWS) as file:
+            place = _place_of(file, row)
         if place is None:
-            raise NotFoundError(f"row {row} of {name} is no alert; only alerts are explained")
-        self._require_features()
-        with pq.ParquetFile(self.folder / FEATURES) as file:
+            raise NotFoundError(f"row {row} of {name} has no score: rows count from 0, and a rejected one has none")
+        if not self.has_flows:
+            raise NotFoundError(
+                f"row {row} of {name} is no alert, and the features of such rows are not kept any more "
+                "(portal.keep_flows_mb); send the file again"
+            )
+        return UploadedRow(self.page(place, 1)[0], self._flow(FLOWS, place))
+
+    def _flow(self, name: str, place: int) -> FlowTable:
+        with pq.ParquetFile(self.folder / name) as file:
             groups, offset = _groups_of(file, place, 1)
-            features = file.read_row_groups(groups).slice(offset, 1)
+            return FlowTable(file.read_row_groups(groups).slice(offset, 1), self.summary.schema_id)
+
+    def _alert(self, place: int) -> UploadedRow:
+        self._require_features()
         here = min(place, 1)  # among this alert and its neighbours
         near = self.page(place - here, here + 2, alerts_only=True)
         rows = [None, *(said["row"] for said in near), None]
-        flow = FlowTable(features, self.summary.schema_id)
-        return UploadedAlert(near[here], flow, rows[here], rows[here + 2])
+        return UploadedRow(near[here], self._flow(FEATURES, place), rows[here], rows[here + 2])
 
     def explained_alerts(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """What was said of each alert, and its features. Raises NotFoundError where no features were kept."""

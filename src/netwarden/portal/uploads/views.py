@@ -96,6 +96,7 @@ def show_upload(request: Request, upload: Upload, asked: TableQuery | None = Non
         rejected=upload.rejected[:20],
         page=page,
         truth=truth_report(upload) if upload.has_truth else None,
+        all_kept=upload.has_flows,
         others=others_of(view, summary) if upload.has_flows else [],
         in_charge=view.champions.get(summary.schema_id),
         bars=score_bars(summary),
