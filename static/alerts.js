@@ -132,6 +132,11 @@ function offerForms() {
   }
 }
 
+// On narrow screens the filter is folded, so that the first alert is in sight.
+find("unfold")?.addEventListener("click", () => {
+  const unfolded = find("unfold").parentElement.classList.toggle("unfolded");
+  find("unfold").setAttribute("aria-expanded", unfolded);
+});
 offerBrush();
 offerTriageOfRows();
 offerDecision();

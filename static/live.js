@@ -90,6 +90,7 @@ function bar(share) {
 }
 
 function showSensors(sensors) {
+  find("replayed").hidden = sensors.every((each) => each.origin === "live");
   find("sensors").replaceChildren(...sensors.flatMap((each) => {
     const chip = element("span", undefined, "chip");
     chip.append(element("strong", each.sensor || "sensor"), " ", element("span", `${ORIGINS[each.origin]} · ${counted(each.flows)} flows`, "muted"));

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -115,6 +116,29 @@ def test_the_list_leads_on_to_older_alerts_and_keeps_its_filter(portal):
     first, second = (set(re.findall(r'href="/alerts/(\w{32})"', text)) for text in (page, following))
     assert len(first) == 50 and second and not first & second
     assert "novel</span>" not in following
+
+
+def test_the_loudest_source_comes_first_by_source_and_the_list_finds_all_of_it(portal, stored):
+    [first, *_] = groups = portal.client.get("/api/v1/alerts/groups?view=sources").json()["groups"]
+    assert [each["count"] for each in groups] == sorted((each["count"] for each in groups), reverse=True)
+    assert sum(each["count"] for each in groups) == len(stored)
+    page = portal.client.get("/alerts?view=sources", headers=HTML).text
+    leads = re.search(r'<td class="nowrap when"><a href="/alerts\?([^"]+)"', page)
+    assert leads
+    assert listed(portal, **dict(parse_qsl(leads[1].replace("&amp;", "&")))).count == first["count"]
+    counts = [each["count"] for each in portal.client.get("/api/v1/alerts/groups?sort=count").json()["groups"]]
+    assert counts == sorted(counts, reverse=True)
+
+
+def test_hiding_leads_back_to_the_list_that_one_came_from(portal):
+    list_address = "/alerts?state=new&view=repeats&sort=count"
+    seen = portal.client.get(
+        "/suppressions/new?family=dos", headers={**HTML, "Referer": f"http://portal{list_address}"}
+    )
+    assert f'href="{list_address.replace("&", "&amp;")}">Leave them' in seen.text
+    for elsewhere in ("https://elsewhere.example/alerts", "//elsewhere.example", "/alerts/../logout"):
+        page = portal.client.get("/suppressions", params={"back": elsewhere}, headers=HTML).text
+        assert 'href="/alerts?state=new">Alerts</a></p>' in page
 
 
 def test_a_portal_without_alerts_teaches_how_to_get_some(empty_portal):

@@ -97,7 +97,7 @@ def test_a_scanner_is_hidden_for_a_week_in_four_clicks_and_its_alerts_are_gone_f
     page.get_by_role("link", name="Alerts", exact=True).click()  # 1
     scanner = page.locator("#alerts tr", has_text="203.0.113.66").first
     scanner.locator(".when a").click()  # 2
-    page.get_by_role("link", name="Never bother me again").click()  # 3
+    page.get_by_role("link", name="Hide alerts like this").click()  # 3
     expect(page.locator("#count")).to_have_text("40")
     expect(page.get_by_label("A week")).to_be_checked()
     page.get_by_role("button", name="Hide them").click()  # 4

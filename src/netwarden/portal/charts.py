@@ -60,6 +60,11 @@ class TimeChart:
         return sum(self.totals.values())
 
     @property
+    def within_minutes(self) -> bool:
+        """Whether ticks are less than a minute apart, so that only seconds tell one from another."""
+        return bool(self.columns) and self.columns[-1].end - self.columns[0].start < timedelta(minutes=4)
+
+    @property
     def ticks(self) -> tuple[datetime, ...]:
         """Five moments at equal distances, from the first column's start to the last one's end."""
         if not self.columns:

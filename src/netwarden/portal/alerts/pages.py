@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
-from urllib.parse import unquote, urlencode
+from urllib.parse import unquote, urlencode, urlsplit
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -18,7 +18,7 @@ from netwarden.portal.alerts.details import AlertDetails, counted, details, feat
 from netwarden.portal.alerts.forms import has_packets
 from netwarden.portal.alerts.known_networks import DIRECTIONS
 from netwarden.portal.alerts.query import PROTOCOLS, AlertQuery
-from netwarden.portal.alerts.sums import timeline, where_of
+from netwarden.portal.alerts.sums import repeats, timeline, where_of
 from netwarden.portal.charts import Column, time_chart
 from netwarden.portal.reference import faults
 from netwarden.portal.uploads.evidence import view_of
@@ -28,6 +28,7 @@ router = APIRouter()
 NAME_COOKIE = "netwarden-name"
 _ALL_REASONS = 1000
 _BINS = 60  # of a page's timeline
+_LONGEST = 2000  # of an address
 Asked = Annotated[AlertQuery, Query()]
 
 
@@ -48,7 +49,7 @@ def alerts_page(request: Request, asked: Asked, done: str = "") -> Response:
     where = where_of(request, asked)
     now = datetime.now(UTC)  # before looking: what comes meanwhile is told as new
     page = store.find(where, asked.limit, asked.cursor) if asked.view == "list" else None
-    repeats = store.groups(where, asked.limit, asked.cursor) if asked.view == "repeats" else None
+    together = repeats(request, asked) if asked.view != "list" else None
     count, more = counted(store, where)
     bins = timeline(request, asked, _BINS)
     acts = [act for act in store.acts(20) if act.act_id == done] if done else []
@@ -59,7 +60,7 @@ def alerts_page(request: Request, asked: Asked, done: str = "") -> Response:
         chosen=asked.chosen(),
         events=_events(asked, now),
         page=page,
-        repeats=repeats,
+        repeats=together,
         chart=time_chart(bins) if bins else None,
         brush=_brush(asked, bins),
         partial=any(each.partial for each in bins),
@@ -111,6 +112,7 @@ def alert_page(request: Request, alert_id: str) -> Response:
         states=TRIAGE_STATES,
         protocols=PROTOCOLS,
         my_name=remembered_name(request),
+        back=came_from(request),
         packets=has_packets(request),
         direction=request.app.state.pages.known.direction(told.alert.source, told.alert.target),
     )
@@ -125,6 +127,13 @@ def alert(
 ) -> AlertDetails:
     """An alert with its features, why it was flagged, its triage, and what else its endpoints raised."""
     return details(request, alert_id, top)
+
+
+def came_from(request: Request) -> str:
+    """The list of alerts that somebody comes from, with its filter: as the address says, else the browser."""
+    before = urlsplit(request.headers.get("referer", ""))
+    told = request.query_params.get("back") or f"{before.path}?{before.query}"
+    return told if told.startswith("/alerts?") and len(told) < _LONGEST else "/alerts?state=new"
 
 
 def remembered_name(request: Request) -> str:

@@ -72,7 +72,12 @@ class AlertQuery(BaseModel):
     suppression: _Text = Field(None, description="Those that the suppression of this id hides")
     cursor: _Text = Field(None, description="Of the page before, which says where this one begins")
     limit: int = Field(50, ge=1, le=1000)
-    view: Literal["list", "repeats"] = Field("list", description="Of the page: each alert, or repeats together")
+    view: Literal["list", "repeats", "sources"] = Field(
+        "list", description="Each alert (pages only); repeats together; or those of a source, whatever their targets"
+    )
+    sort: Literal["newest", "count"] = Field(
+        "newest", description="Of repeats; by source it is always the most alerts first, and these have one page"
+    )
 
     def where(self, known: KnownNetworks) -> Where:
         """What the stores look for."""
@@ -104,11 +109,16 @@ class AlertQuery(BaseModel):
 
     def chosen(self) -> dict[str, str]:
         """Field as the address names it → value as text, of those that are set."""
-        facts = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"cursor", "limit", "view"})
+        facts = self.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude={"cursor", "limit", "view", "sort"}
+        )
         return {name: str(value) for name, value in facts.items()}
 
     def address(self, path: str, **changes: str | None) -> str:
         """The address of a path with this filter, but for changes; None drops a field."""
         view = {} if self.view == "list" else {"view": self.view}
-        facts = {name: value for name, value in (self.chosen() | view | changes).items() if value is not None}
+        sort = {} if self.sort == "newest" else {"sort": self.sort}
+        facts = {name: value for name, value in (self.chosen() | view | sort | changes).items() if value is not None}
+        if facts.get("view") != "repeats":
+            facts.pop("sort", None)
         return f"{path}?{urlencode(facts)}" if facts else path

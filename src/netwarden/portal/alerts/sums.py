@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from netwarden.flows.alert import Verdict
 from netwarden.portal.alerts.query import AlertQuery
 from netwarden.portal.reference import body, faults
-from netwarden.sources.alert_store import AlertGroup, AlertPage, AlertStore, TimeBin
+from netwarden.sources.alert_store import AlertGroup, AlertPage, AlertStore, GroupPage, TimeBin
 from netwarden.sources.filters import Where
 
 router = APIRouter()
@@ -69,12 +69,12 @@ class Group(BaseModel):
 
 
 class GroupList(BaseModel):
-    """A page of groups, the one with the newest alert first."""
+    """A page of groups, the one with the newest alert first unless their size was asked for."""
 
     model_config = ConfigDict(extra="forbid")
     groups: list[Group]
     cursor: str | None = Field(description="For the next page; null: this is the last")
-    partial: bool = Field(description="Only the newest 20,000 alerts that match were grouped")
+    partial: bool = Field(description="There were too many: only the newest alerts that match were grouped")
 
 
 @router.get("/api/v1/alerts/timeline", tags=["alerts"], summary="Alerts over time", responses=faults(422))
@@ -87,9 +87,11 @@ def list_timeline(
 
 @router.get("/api/v1/alerts/groups", tags=["alerts"], summary="Repeated alerts", responses=faults(422))
 def list_groups(request: Request, asked: Asked) -> GroupList:
-    """Alerts that meet the filter, by source, target, family and verdict; `cursor` leads on."""
-    store: AlertStore = request.app.state.alerts
-    found = store.groups(where_of(request, asked), asked.limit, asked.cursor)
+    """Alerts that meet the filter, by source, target, family and verdict; `cursor` leads on.
+
+    With `sort=count` the most alerts first, and with `view=sources` over all targets: then there is no further page.
+    """
+    found = repeats(request, asked)
     return GroupList(groups=[_told(one) for one in found.groups], cursor=found.cursor, partial=found.partial)
 
 
@@ -116,6 +118,15 @@ def export(request: Request, asked: Asked) -> Response:
 def where_of(request: Request, asked: AlertQuery) -> Where:
     """What the stores look for."""
     return asked.where(request.app.state.pages.known)
+
+
+def repeats(request: Request, asked: AlertQuery) -> GroupPage:
+    """Repeats as they are asked for: a page of the newest, or those with the most alerts."""
+    store: AlertStore = request.app.state.alerts
+    by_source = asked.view == "sources"
+    if by_source or asked.sort == "count":
+        return store.loudest(where_of(request, asked), asked.limit, by_source=by_source)
+    return store.groups(where_of(request, asked), asked.limit, asked.cursor)
 
 
 def timeline(request: Request, asked: AlertQuery, bins: int) -> list[TimeBin]:

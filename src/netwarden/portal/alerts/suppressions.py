@@ -14,7 +14,7 @@ from netwarden.flows.alert import Alert
 from netwarden.portal.access.audit import record
 from netwarden.portal.access.people import needs
 from netwarden.portal.alerts.details import counted
-from netwarden.portal.alerts.pages import remembered_name
+from netwarden.portal.alerts.pages import came_from, remembered_name
 from netwarden.portal.alerts.query import AlertQuery
 from netwarden.portal.alerts.triage import Name, asking_name, in_words, remembering
 from netwarden.portal.reference import faults
@@ -79,7 +79,9 @@ class Hidden(BaseModel):
 def suppressions_page(request: Request, done: str = "") -> Response:
     """All suppressions."""
     found = [_told(one) for one in _store(request).suppressions()]
-    response: Response = request.app.state.pages.render(request, "suppressions.html", found=found, done=done)
+    response: Response = request.app.state.pages.render(
+        request, "suppressions.html", found=found, done=done, back=came_from(request)
+    )
     return response
 
 
@@ -96,6 +98,8 @@ def new_page(request: Request, asked: Asked, alert: Annotated[str, Query(max_len
     chosen = asked.chosen()
     count, more = counted(_store(request), asked.where(request.app.state.pages.known)) if chosen else (0, False)
     offered = _facts(_store(request).get(alert)) if alert else {}
+    back = came_from(request)
+    kept = {"back": back, **({"alert": alert} if alert else {})}
     response: Response = request.app.state.pages.render(
         request,
         "suppress.html",
@@ -105,7 +109,8 @@ def new_page(request: Request, asked: Asked, alert: Annotated[str, Query(max_len
         more=more,
         offered={name: value for name, value in offered.items() if name not in chosen},
         alert=alert,
-        changed=lambda **changes: asked.address("/suppressions/new", **({"alert": alert} if alert else {}), **changes),
+        back=back,
+        changed=lambda **changes: asked.address("/suppressions/new", **kept, **changes),
         my_name=remembered_name(request),
     )
     return response
@@ -123,7 +128,8 @@ def suppress_page(
     made = _hide(
         request, asked, Hides.model_validate({"reason": reason.strip() or "not told", "days": days, "who": who})
     )
-    return remembering(RedirectResponse(f"/suppressions?{urlencode({'done': made.suppression_id})}", 303), who)
+    leads_on = urlencode({"done": made.suppression_id, "back": came_from(request)})
+    return remembering(RedirectResponse(f"/suppressions?{leads_on}", 303), who)
 
 
 @router.post(
@@ -182,7 +188,14 @@ def _lift(request: Request, suppression_id: str) -> Suppression:
 def _timeless(asked: AlertQuery) -> AlertQuery:
     """A filter for alerts to come, too: neither pages nor decisions nor other suppressions belong to it."""
     return asked.model_copy(
-        update={"cursor": None, "state": None, "suppressed": None, "suppression": None, "view": "list"}
+        update={
+            "cursor": None,
+            "state": None,
+            "suppressed": None,
+            "suppression": None,
+            "view": "list",
+            "sort": "newest",
+        }
     )
 
 

@@ -59,6 +59,7 @@ class LiveSensor(_Answer):
     flows: int
     alerts: int
     last_seen: datetime
+    quiet: bool = Field(description="No flow for 15 s")
 
 
 class Live(_Answer):
@@ -169,11 +170,20 @@ def live(known: Lately, asked: LiveQuery, after: int = 0, limit: int = 100) -> L
         families=_rates(second.families for second in lately),
         protocols={_name(number): rate for number, rate in _rates(second.protocols for second in lately).items()},
         series={"flows": [second.flows for second in series], "alerts": [_alerts(second) for second in series]},
-        sensors=[LiveSensor(**vars(each)) for each in known.watched[:20]],
+        sensors=sensors(known, now)[:20],
         rows=[_shown(flow) for flow in reversed(wanted[-limit:])],
         skipped=max(0, len(wanted) - limit),
         cursor=newest,
     )
+
+
+def sensors(known: Lately, now: datetime) -> list[LiveSensor]:
+    """Those whose flows were scored, the latest first."""
+    return [LiveSensor(**vars(each), quiet=_is_quiet(each.last_seen, now)) for each in known.watched]
+
+
+def _is_quiet(last_at: datetime, now: datetime) -> bool:
+    return (now - last_at).total_seconds() >= _QUIET_S
 
 
 def _state(known: Lately, now: datetime) -> State:
@@ -181,7 +191,7 @@ def _state(known: Lately, now: datetime) -> State:
         return "away"
     if known.last_at is None:
         return "nothing"
-    return "flowing" if (now - known.last_at).total_seconds() < _QUIET_S else "quiet"
+    return "quiet" if _is_quiet(known.last_at, now) else "flowing"
 
 
 def _alerts(second: Second) -> int:

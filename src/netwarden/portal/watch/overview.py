@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from netwarden.flows.labels import load_families
+from netwarden.flows.labels import Family, load_families
 from netwarden.portal.charts import Column, time_chart
 from netwarden.portal.reference import faults
 from netwarden.portal.watch.overview_facts import DAY, WEEK, Overview, overview
@@ -30,6 +31,7 @@ def overview_page(request: Request, hours: Hours = "24") -> Response:
         titles={name: family.title for name, family in families.items()},
         worst=max((each for each in now.detectors if each.drift), key=lambda each: each.drift_psi or 0, default=None),
         alerts_of=_alerts_of,
+        main_families={each.name: _title(families, each.family) for each in now.sources if each.family},
         sources=[(each.name, each.count) for each in now.sources],
         targets=[(each.name, each.count) for each in now.targets],
         spans={DAY: "24 hours", WEEK: "7 days"},
@@ -41,6 +43,10 @@ def overview_page(request: Request, hours: Hours = "24") -> Response:
 def overview_now(request: Request, hours: Hours = "24") -> Overview:
     """What is watched, what alerts, what is in charge, and whether all is well."""
     return overview(request, int(hours))
+
+
+def _title(families: Mapping[str, Family], name: str) -> str:
+    return families[name].title if name in families else name
 
 
 def _alerts_of(column: Column) -> str:

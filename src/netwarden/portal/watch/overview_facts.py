@@ -16,7 +16,7 @@ from netwarden.errors import NetwardenError
 from netwarden.evaluation.drift import Drift, measure_score_drift
 from netwarden.portal.alerts.details import counted
 from netwarden.portal.runs.runs import KIND
-from netwarden.portal.watch.live_facts import LiveSensor
+from netwarden.portal.watch.live_facts import LiveSensor, sensors
 from netwarden.portal.watch.scored_flows import Lately, ScoredFlows
 from netwarden.portal.watch.wellbeing import Component, Tracking, components
 from netwarden.scoring.model import Model
@@ -28,6 +28,7 @@ from netwarden.sources.store import AlertStore
 DAY, WEEK = 24, 168
 _BINS = {DAY: 96, WEEK: 84}  # a quarter of an hour, two hours
 _TOP, _TOP_S = 6, 10.0
+_LOUDEST = 100  # sources by family, among which those of the top are
 _DAY_S = 86_400
 _SURE_S = 60.0  # a rate is known once flows were seen for so long
 
@@ -49,6 +50,7 @@ class Ranked(_Answer):
 
     name: str
     count: int
+    family: str | None = Field(None, description="Of most of a source's alerts; null: a target, or none has one")
 
 
 class AlertRate(_Answer):
@@ -99,8 +101,8 @@ class Overview(_Answer):
                 "expected_per_day": 49.4,
                 "hours": 24,
                 "timeline": [{"start": "2026-11-21T10:00:00Z", "span_s": 900, "counts": {"dos": 2, "novel": 1}}],
-                "sources": [{"name": "10.0.0.7", "count": 3}],
-                "targets": [{"name": "192.168.1.10", "count": 3}],
+                "sources": [{"name": "10.0.0.7", "count": 3, "family": "dos"}],
+                "targets": [{"name": "192.168.1.10", "count": 3, "family": None}],
                 "flows_per_s": 57.2,
                 "watched": [],
                 "detectors": [],
@@ -153,7 +155,7 @@ def overview(request: Request, hours: int) -> Overview:
         sources=alerts.top("source"),
         targets=alerts.top("target"),
         flows_per_s=_flows_per_s(lately, now),
-        watched=[LiveSensor(**vars(each)) for each in lately.watched[:8]],
+        watched=sensors(lately, now)[:8],
         detectors=detectors,
         training=_last_training(settings),
         health=health,
@@ -183,7 +185,12 @@ class _Alerts:
 def _top(store: AlertStore, field: str, hours: int, _slot: int) -> tuple[Ranked, ...]:
     """The busiest addresses of these hours. They take longest of all, and ten seconds change little."""
     where: Where = {**SHOWN, "raised_at": Range(at_least=datetime.now(UTC) - timedelta(hours=hours))}
-    return tuple(Ranked(name=name, count=count) for name, count in store.top(field, where, _TOP))
+    families: dict[str | None, str | None] = {}
+    if field == "source":
+        for group in store.loudest(where, _LOUDEST, by_source=True).groups:
+            families.setdefault(group.source, group.family)
+    found = store.top(field, where, _TOP)
+    return tuple(Ranked(name=name, count=count, family=families.get(name)) for name, count in found)
 
 
 def _state(health: list[Component], waiting: int) -> Literal["well", "alerts", "fault"]:
