@@ -110,7 +110,7 @@ def test_a_benign_row_says_why_it_is_no_alert(portal, sent, alerts, flows, hybri
     why = Why.model_validate_json(reasons_of(portal, sent, benign, top=41).content)
     told = [reason.text for each in why.evidence for reason in each.reasons]
     assert sorted(told) == sorted(each.text for each in explain(hybrid_bundle, flows.slice(benign, 1), top=82)[0])
-    assert why.verdict == "benign" and why.short.startswith("Not flagged mostly because ")
+    assert why.verdict == "benign" and why.short.startswith("Not flagged, mostly because ")
     page = portal.client.get(f"/uploads/{sent['id']}/rows/{benign}", headers=HTML).text
     assert why.short in page and "How like known attacks" in page and "Next alert" not in page
 

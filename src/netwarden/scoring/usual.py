@@ -31,14 +31,14 @@ def what_is_usual(bundle: DetectorBundle, feature: int, value: Any) -> str:
 
 
 def is_usual(bundle: DetectorBundle, feature: int, value: Any) -> bool:
-    """Whether a value lies where nine of ten benign flows lie; of a category, whether one of twenty shares it."""
+    """Whether a value lies where most benign flows lie, the lowest and highest tenth left out; of a category, whether one of twenty shares it."""
     column = bundle.preprocessor.columns[feature]
     if value is None:
         return False
     if column.categorical:
         return (_share_of_category(bundle, feature, value) or 0.0) >= _COMMON
     quantiles = dict(zip(BENIGN_LEVELS.tolist(), bundle.reference.benign_quantiles[feature].tolist(), strict=True))
-    return bool(quantiles[0.05] <= float(value) <= quantiles[0.95])
+    return bool(quantiles[0.1] <= float(value) <= quantiles[0.9])
 
 
 def amount(value: float, unit: str) -> str:

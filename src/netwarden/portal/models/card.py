@@ -111,13 +111,13 @@ def _threshold_limits(manifest: BundleManifest) -> Iterator[str]:
 
 
 def _figure_limits(manifest: BundleManifest, summary: ModelSummary) -> Iterator[str]:
-    if manifest.derived_from:
-        yield f"Its figures of validation rows are those of bundle {manifest.derived_from}, from which it derives."
     if summary.at_another_threshold:
         yield (
-            "Its threshold was moved: recall and false positive rate of validation rows are those of its own budget; "
-            "what else depends on the threshold was measured at another one and is left out."
+            f"It is bundle {manifest.derived_from} with another threshold. Recall and false positive rate, where they "
+            "stand among validation rows, are those of its own budget; other figures at the old threshold are left out."
         )
+    elif manifest.derived_from:
+        yield f"Its figures of validation rows are those of bundle {manifest.derived_from}, from which it derives."
     if not any(name.startswith("test.") for name in summary.figures):
         yield "No test rows have judged this bundle: figures of validation rows are of the same days as training."
     for part in ("test", "validation"):

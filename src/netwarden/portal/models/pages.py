@@ -74,11 +74,13 @@ def model_page(
     entry = registered(view, bundle_id)
     summary, manifest = summary_of(settings, view, entry), stated_manifest(settings, entry)
     parts = list(dict.fromkeys(name.partition(".")[0] for name in summary.figures))
-    facts: dict[str, Any] = {"budgets": None, "features": [], "data": [], "lineage": [], "limits": []}
+    facts: dict[str, Any] = {"budgets": None, "features": [], "columns": 0, "data": [], "lineage": [], "limits": []}
     if manifest is not None:
+        schema = schema_of(settings, entry.schema_id)
         facts = {
             "budgets": budget_table(manifest, entry.bundle_id, flows_per_day),
-            "features": feature_lines(manifest, schema_of(settings, entry.schema_id)),
+            "features": feature_lines(manifest, schema),
+            "columns": len(schema.features) if schema else 0,
             "data": data_facts(manifest),
             "lineage": lineage_facts(manifest, summary),
             "limits": limits(manifest, summary),

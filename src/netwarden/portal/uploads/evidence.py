@@ -68,7 +68,7 @@ def in_short(evidence: list[EvidenceReasons], verdict: str) -> str:
     said = " and ".join(filter(None, [", ".join(map(_named, telling[:-1])), *map(_named, telling[-1:])]))
     if flagged:
         return f"Flagged mostly because {said}." if said else "Flagged by many features together, none of them alone."
-    return f"Not flagged mostly because {said}." if said else "Not flagged: too little speaks for an attack."
+    return f"Not flagged, mostly because {said}." if said else "Not flagged: too little speaks for an attack."
 
 
 def _named(reason: FeatureReason) -> str:

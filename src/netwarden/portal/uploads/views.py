@@ -37,7 +37,8 @@ class DetectorView:
     kind: str
     dataset: str
     trained_rows: int
-    features: int
+    columns: int  # of the schema
+    features: int  # of these, those that the bundle reads
     families: tuple[str, ...]
     threshold: float
     budget: float
@@ -123,6 +124,7 @@ def _detector(model: Model) -> DetectorView:
         kind=manifest.kind.replace("_", " "),
         dataset=manifest.training.dataset,
         trained_rows=sum(manifest.training.rows.values()),
+        columns=len(model.schema.features),
         features=len(manifest.features),
         families=tuple(name for name in manifest.families if name != "benign"),
         threshold=manifest.threshold.value,
