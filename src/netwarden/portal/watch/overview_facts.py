@@ -21,6 +21,7 @@ from netwarden.portal.watch.scored_flows import Lately, ScoredFlows
 from netwarden.portal.watch.wellbeing import Component, Tracking, components
 from netwarden.scoring.model import Model
 from netwarden.settings import Settings
+from netwarden.sources.alert_store import NOVEL
 from netwarden.sources.connect import open_registry
 from netwarden.sources.filters import SHOWN, Range, Where
 from netwarden.sources.store import AlertStore
@@ -50,7 +51,9 @@ class Ranked(_Answer):
 
     name: str
     count: int
-    family: str | None = Field(None, description="Of most of a source's alerts; null: a target, or none has one")
+    family: str | None = Field(
+        None, description="Of most of a source's alerts (`novel`: they have none); null of targets"
+    )
 
 
 class AlertRate(_Answer):
@@ -185,10 +188,10 @@ class _Alerts:
 def _top(store: AlertStore, field: str, hours: int, _slot: int) -> tuple[Ranked, ...]:
     """The busiest addresses of these hours. They take longest of all, and ten seconds change little."""
     where: Where = {**SHOWN, "raised_at": Range(at_least=datetime.now(UTC) - timedelta(hours=hours))}
-    families: dict[str | None, str | None] = {}
+    families: dict[str | None, str] = {}
     if field == "source":
         for group in store.loudest(where, _LOUDEST, by_source=True).groups:
-            families.setdefault(group.source, group.family)
+            families.setdefault(group.source, group.family or NOVEL)
     found = store.top(field, where, _TOP)
     return tuple(Ranked(name=name, count=count, family=families.get(name)) for name, count in found)
 
