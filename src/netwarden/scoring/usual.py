@@ -31,7 +31,7 @@ def what_is_usual(bundle: DetectorBundle, feature: int, value: Any) -> str:
 
 
 def is_usual(bundle: DetectorBundle, feature: int, value: Any) -> bool:
-    """Whether a value lies where most benign flows lie, the lowest and highest tenth left out; of a category, whether one of twenty shares it."""
+    """Whether a value lies in the middle four fifths of benign flows; of a category, whether one in twenty does."""
     column = bundle.preprocessor.columns[feature]
     if value is None:
         return False

@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from netwarden import jobs
+from netwarden.detectors.bundle import BundleManifest
 from netwarden.portal.models.champions import Champions
 from netwarden.portal.models.facts import registry_view
 from netwarden.portal.rendering import Pages
@@ -130,10 +131,19 @@ def _detector(model: Model) -> DetectorView:
         threshold=manifest.threshold.value,
         budget=manifest.threshold.budget,
         realised=manifest.threshold.realised,
-        validation=manifest.training.metrics,
+        validation=_validation(manifest),
         recipe=recipe(model.schema),
         codes=model.category_codes(),
     )
+
+
+def _validation(manifest: BundleManifest) -> dict[str, float]:
+    """Figures of validation rows at the bundle's own threshold: one that was moved after training has few."""
+    if not manifest.derived_from:
+        return manifest.training.metrics
+    row = next((row for row in manifest.threshold.table if row.threshold == manifest.threshold.value), None)
+    area = {name: value for name, value in manifest.training.metrics.items() if name == "roc_auc"}
+    return area | ({"recall": row.recall} if row is not None and row.recall is not None else {})
 
 
 def page_of(number: int, total: int, rows: int) -> PageOf:
