@@ -291,11 +291,11 @@ def test_an_unknown_schema_is_refused_by_the_names_of_the_known(portal, array):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("{", "Invalid JSON"),
+        ("{", "the body is not JSON"),
         ('{"rows": []}', "rows"),
         ('{"rows": [[1, 2]]}', "row 0 has 2 values; schema nsl_kdd has 41 features"),
         ('{"rows": [{"duration": 1}]}', "schema nsl_kdd"),
-        ('{"flows": []}', "rows"),
+        ('{"flows": []}', "column 'flows' holds"),
     ],
 )
 def test_json_that_holds_no_flows_is_refused(portal, body, said):
