@@ -39,8 +39,9 @@ def test_the_overview_says_what_the_api_says_and_renews_itself(wall, page: Page)
     expect(page.get_by_role("heading", level=1)).to_have_text(f"{told['waiting']} alerts need you")
     expect(page.locator(".tiles dd").nth(2)).to_have_text(str(told["last_day"]))
     shown = page.locator("section", has=page.get_by_role("heading", name="Top sources")).locator("li")
-    assert [row.inner_text().split() for row in shown.all()] == [
-        [each["name"], str(each["count"])] for each in told["sources"]
+    titles = {"probe": "Probe", "dos": "Denial of service"}
+    assert [" ".join(row.inner_text().split()) for row in shown.all()] == [
+        f"{each['name']} {titles.get(each['family'], each['family'])} {each['count']}" for each in told["sources"]
     ]
     assert page.locator(".legend li").count() == len({name for each in told["timeline"] for name in each["counts"]})
     drawn = sum(sum(each["counts"].values()) for each in told["timeline"])
