@@ -49,12 +49,12 @@ run: data ## Install, load the lab's days, train the pipeline, serve the portal 
 
 test: $(DEV) $(CORE) ## Everything CI asks for: style, types, layers, validators and all tests
 	$(call timed,checks and kernels,$(MAKE) --no-print-directory --jobs 2 --output-sync lint types kernels)
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 -m "not soak" $(PYTEST_ARGS)
 
 ##@ Day to day
 
 .PHONY: setup setup-core data system-packages check fast serve train bench coverage notebook openapi screenshots mlflow
-.PHONY: kernels bench-detection bench-meter bench-context bench-stream bench-live bench-http bench-large-data soak soak-stream soak-hour fuzz fuzz-bounds flow-features lab lab-packages
+.PHONY: kernels bench-detection bench-meter bench-context bench-stream bench-live bench-http bench-large-data soak soak-spark soak-stream soak-hour fuzz fuzz-bounds flow-features lab lab-packages
 setup: $(DEV) ## Environment for development in .venv (a second when it is up to date)
 
 setup-core: $(CORE) ## Environment for running only
@@ -115,6 +115,9 @@ bench-large-data: $(DEV) ## 20 M flows through the local engine, 5 M through it 
 
 bench-context: $(DEV) ## What the context columns are worth, on flows of the given captures (needs NETWARDEN_PCAPS)
 	$(BIN)/python benchmarks/bench_context.py
+
+soak-spark: $(DEV) ## Spark trains on a lake of CSV, falls over and goes on (needs Java 17; minutes)
+	$(BIN)/pytest -m soak tests/spark
 
 soak: $(DEV) ## Memory of the flow meter after each of ten million flows, and live for two minutes (root)
 	$(BIN)/python benchmarks/soak_meter.py

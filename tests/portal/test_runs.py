@@ -87,6 +87,8 @@ def test_only_what_differs_from_params_json_is_handed_to_the_run(house):
 
 
 def _shown(value):
+    if isinstance(value, bool):
+        return json.dumps(value)
     return "" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

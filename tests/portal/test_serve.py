@@ -51,7 +51,7 @@ def test_the_portal_starts_without_a_bundle_answers_and_ends_when_told(tmp_path:
 @pytest.mark.slow
 def test_a_token_is_asked_for_and_never_logged(tmp_path: Path):
     with served(ROOT, tmp_path, NETWARDEN_TOKEN="open sesame") as (address, log):
-        assert "log in with NETWARDEN_TOKEN" in log
+        assert "log in with an account or NETWARDEN_TOKEN" in log
         assert "sesame" not in log
         assert httpx.get(address, timeout=20).status_code == 401
 

@@ -105,6 +105,7 @@ def _write(path, header, rows):
         csv.writer(file).writerows([header, *rows])
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.timeout(1500)  # a loaded machine starts JVMs slowly
 def test_a_lake_of_csv_gives_a_registered_bundle_though_the_driver_fell_over(settings, lake, tmp_path):

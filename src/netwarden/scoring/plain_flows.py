@@ -113,6 +113,7 @@ class _Plan:
     floats: _Numbers
     texts: tuple[tuple[str, Column], ...]
     others: tuple[tuple[str, Column, str], ...]  # name in the flows, column, unit there: converted as columns are
+    unknown: tuple[str, ...]  # names that are no columns of the schema
     schema: Any
     missing: frozenset[str]
     plain: bool  # no feature comes in another unit
@@ -139,6 +140,8 @@ class _Plan:
         for numbers in (self.wholes, self.floats):
             if not set(map(type, _values(numbers.names, flow))) <= numbers.allowed:
                 return False
+        if any(isinstance(flow[name], list | dict) for name in self.unknown):  # refused, though nobody reads it
+            return False
         return all(self._is_category(flow[name], column) for name, column in self.texts)
 
     def _is_category(self, value: Any, column: Column) -> bool:
@@ -164,11 +167,13 @@ def _planned(names: tuple[str, ...], schema: FlowSchema) -> _Plan | NetwardenErr
         if column.role != "feature" and column.name in sources
     )
     columns = [column for _, column in (*wholes, *floats, *texts)] + [column for _, column, _ in others]
+    known = {source.name for source in sources.values()}
     return _Plan(
         _numbers(wholes, int),
         _numbers(floats, float),
         texts,
         others,
+        tuple(name for name in names if name not in known),
         pa.schema([(column.name, arrow_type(column)) for column in columns]),
         frozenset(schema.file.missing),
         all(column.factor(sources[column.name].unit) == 1 for _, column in features),
