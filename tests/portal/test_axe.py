@@ -30,7 +30,7 @@ def axe() -> str:
     if not AXE.exists():
         if shutil.which("npm") is None:
             pytest.skip("axe-core comes by npm, which is not here")
-        done = subprocess.run([ROOT / "deploy" / "fetch_axe.sh", AXE.parent], timeout=120, check=False)
+        done = subprocess.run([ROOT / "deploy" / "fetch_npm.sh", "axe-core", AXE.parent], timeout=120, check=False)
         if done.returncode:
             pytest.skip("npm could not fetch axe-core; is there a network?")
     return AXE.read_text(encoding="utf-8")

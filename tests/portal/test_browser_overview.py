@@ -45,8 +45,8 @@ def test_the_overview_says_what_the_api_says_and_renews_itself(wall, page: Page)
     ]
     assert page.locator(".legend li").count() == len({name for each in told["timeline"] for name in each["counts"]})
     drawn = sum(sum(each["counts"].values()) for each in told["timeline"])
-    titles = page.locator(".time-chart title").all_text_contents()
-    assert sum(int(re.sub(r".*UTC: (\d+).*", r"\1", title, flags=re.DOTALL)) for title in titles) == drawn
+    bars = page.locator(".time-chart title").all_text_contents()
+    assert sum(int(re.sub(r".*UTC: (\d+).*", r"\1", bar, flags=re.DOTALL)) for bar in bars) == drawn
     wall.client.post("/api/v1/triage?state=new", json={"state": "duplicate", "who": "Ada"}).raise_for_status()
     page.evaluate("renew()")
     expect(page.get_by_role("heading", level=1)).to_have_text("All is well")

@@ -16,7 +16,7 @@ from netwarden.flows.schema import load_schema
 from netwarden.flows.table import FlowTable, empty_table
 from netwarden.scoring.lake_rows import RowReader, RowScorer, bundle_files
 from netwarden.scoring.scorer import Scorer
-from netwarden.sources.delimited import layout_of_start
+from netwarden.sources.text_layout import layout_of_start
 from netwarden.training.lake_rows import JUDGED_SCHEMA, MATRIX_SCHEMA, RowCleaner, RowJudge, RowMaker, instants_us
 from netwarden.training.tested import write_evaluation
 from tests.fixtures.bundles import made_up_flows, train_bundle

@@ -20,7 +20,7 @@ from netwarden.scoring.lake import Form, require_fit, with_defaults
 from netwarden.scoring.lake_rows import RowReader
 from netwarden.scoring.lake_units import require_apart
 from netwarden.scoring.spark import session
-from netwarden.sources.delimited import layout_of_start
+from netwarden.sources.text_layout import layout_of_start
 from tests.intake.conftest import bare, empty_settings, model, settings
 from tests.spark.running import finished, require_spark, started
 

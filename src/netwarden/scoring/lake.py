@@ -17,7 +17,7 @@ from typing import Any
 from netwarden.errors import InputError, SchemaError
 from netwarden.flows.conform import match_columns
 from netwarden.flows.schema import FlowSchema
-from netwarden.sources.delimited import Layout, layout_of_start
+from netwarden.sources.text_layout import Layout, layout_of_start
 
 _PARQUET, _TEXT = (".parquet", ".pq"), (".csv", ".txt", ".tsv", ".log", ".data")
 _START_BYTES = 1 << 16

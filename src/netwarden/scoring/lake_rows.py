@@ -18,8 +18,9 @@ from netwarden.flows.labels import Families
 from netwarden.flows.schema import FlowSchema
 from netwarden.scoring.output import output_columns, output_schema
 from netwarden.scoring.scorer import Scorer
-from netwarden.sources.delimited import Layout, parse_lines
+from netwarden.sources.delimited import parse_lines
 from netwarden.sources.files import clipped, row_text
+from netwarden.sources.text_layout import Layout
 
 FILE, ROW, VALUE = "file", "row", "value"
 REASON, TEXT = "reason", "text"

@@ -18,8 +18,9 @@ from netwarden.flows.conform import conform, match_columns
 from netwarden.flows.labels import Families
 from netwarden.flows.schema import FileFormat, FlowSchema, fold_name
 from netwarden.flows.table import FlowTable
-from netwarden.sources.delimited import TextBlock, read_blocks, read_layout, sniff_format
+from netwarden.sources.delimited import TextBlock, read_blocks
 from netwarden.sources.store import RejectedRow
+from netwarden.sources.text_layout import read_layout, sniff_format
 
 BATCH_ROWS = 8192
 _ARROW_ENDINGS = (".arrow", ".feather", ".arrows")

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from netwarden.errors import InputError
 from netwarden.flows.schema import fold_name
-from netwarden.sources.delimited import read_blocks, read_layout
+from netwarden.sources.delimited import read_blocks
+from netwarden.sources.text_layout import read_layout
 
 # Texts that may mean "no value". The first ones always do; others only where a column's other values are numbers.
 ALWAYS_MISSING = ("", "NaN", "nan", "null", "NULL")

@@ -54,23 +54,18 @@ class Gatherer(Generic[Item, Answer]):
                     await asyncio.sleep(_WAIT_S)
                 taken, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
                 self._crowded = len(taken) > 1
-                done = await loop.run_in_executor(self._thread, self._answers, [item for item, _ in taken])
-                _tell(taken, done)
+                work = loop.run_in_executor(self._thread, self._work, [item for item, _ in taken])
+                [done] = await asyncio.gather(work, return_exceptions=True)  # an error is every caller's answer
+                _tell(taken, [done] * len(taken) if isinstance(done, BaseException) else done)
         finally:
             self._going = None
 
-    def _answers(self, items: Sequence[Item]) -> Sequence[Answer | Exception]:
-        try:
-            return self._work(items)
-        except Exception as error:  # noqa: BLE001 - carried over to the requests, whose boundary logs and counts it
-            return [error] * len(items)
 
-
-def _tell(taken: Sequence[tuple[Item, asyncio.Future[Answer]]], done: Sequence[Answer | Exception]) -> None:
+def _tell(taken: Sequence[tuple[Item, asyncio.Future[Answer]]], done: Sequence[Answer | BaseException]) -> None:
     for (_, future), answer in zip(taken, done, strict=True):
         if future.done():  # whoever asked has left
             continue
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             future.set_exception(answer)
         else:
             future.set_result(answer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -31,6 +32,7 @@ _FRESH_S = 20.0  # how long a report of the stream counts
 _SOON_S = 1.0  # and one that there was nothing
 _PATIENCE_S = 0.2  # what a page waits for a report before it says that one is being made
 _KEPT = 8
+_AT_ONCE = 2  # reports in the making
 _log = get(__name__)
 
 
@@ -102,7 +104,7 @@ class DriftReport(_Answer):
 class _Entry:
     report: DriftReport
     made_at_s: float
-    making: threading.Event | None = None
+    making: Future[DriftReport] | None = None
 
 
 class DriftReports:
@@ -112,7 +114,8 @@ class DriftReports:
         self._settings = settings
         self._champions = champions
         self._samples = open_feed(settings, SAMPLES, ENTRIES)
-        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(_AT_ONCE, "netwarden-drift")
+        self._lock = threading.RLock()  # a report that is made at once is kept by who asks
         self._known: dict[tuple[str, str, Against], _Entry] = {}
 
     def of(self, source: str, schema_id: str, against: Against) -> DriftReport:
@@ -127,11 +130,12 @@ class DriftReports:
             entry = self._entry(key)
             making = entry.making
         if making is not None:
-            making.wait(_PATIENCE_S)
+            wait([making], _PATIENCE_S)
         with self._lock:
             return entry.report
 
     def close(self) -> None:
+        self._threads.shutdown(cancel_futures=True)
         self._samples.close()
 
     def _entry(self, key: tuple[str, str, Against]) -> _Entry:
@@ -141,26 +145,25 @@ class DriftReports:
                 del self._known[next(iter(self._known))]
             entry = self._known[key] = _Entry(_measuring(key), -_FRESH_S)
         if entry.making is None and _stale(entry):
-            entry.making = threading.Event()
             if entry.report.state != "ready":
                 entry.report = _measuring(key)
-            threading.Thread(target=self._make, args=(key, entry), name="drift", daemon=True).start()
+            making = entry.making = self._threads.submit(self._measured, *key)
+            making.add_done_callback(lambda made: self._keep(key, entry, made))
         return entry
 
-    def _make(self, key: tuple[str, str, Against], entry: _Entry) -> None:
-        source, schema_id, against = key
-        try:
-            report = self._measured(source, schema_id, against)
-        except NetwardenError as error:
+    def _keep(self, key: tuple[str, str, Against], entry: _Entry, made: Future[DriftReport]) -> None:
+        if made.cancelled():
+            return
+        error = made.exception()
+        if error is None:
+            report = made.result()
+        else:
+            source, _, against = key
             report = DriftReport(source=source, state="nothing", detail=str(error), against=against)
-        except Exception as error:  # noqa: BLE001 - a thread of its own: whoever waits is told, the log has the rest
-            _log.exception("drift cannot be measured", extra={"source": source})
-            report = DriftReport(source=source, state="nothing", detail=f"{type(error).__name__}: {error}")
+            if not isinstance(error, NetwardenError):
+                _log.error("drift cannot be measured", extra={"source": source}, exc_info=error)
         with self._lock:
-            entry.report, entry.made_at_s = report, time.monotonic()
-            making, entry.making = entry.making, None
-        if making is not None:
-            making.set()
+            entry.report, entry.made_at_s, entry.making = report, time.monotonic(), None
 
     def _measured(self, source: str, schema_id: str, against: Against) -> DriftReport:
         if source == STREAM:
