@@ -55,6 +55,30 @@ def is_command(command: Any, words: list[str]) -> bool:
     return bool(words) and words[0] in subcommands and is_command(subcommands[words[0]], words[1:])
 
 
+def test_every_option_of_a_netwarden_command_is_one_that_it_takes():
+    root, tried = typer.main.get_command(cli.app), 0
+    for page in PAGES:
+        code = code_of(page).replace("\\\n", " ")
+        for line in re.findall(r"(?:^|[`\s/])netwarden( [a-z][^`\n#|&>]*)", code, re.MULTILINE):
+            words = line.split()
+            command = command_of(root, words)
+            taken = {option for each in command.params for option in (*each.opts, *each.secondary_opts)} | {"--help"}
+            named = {word.split("=")[0] for word in words if re.match(r"--[a-z]|-[a-z]$", word)}
+            assert named <= taken, f"{page.name}: netwarden{line}"
+            tried += len(named)
+    assert tried > 100
+
+
+def command_of(command: Any, words: list[str]) -> Any:
+    """The command that the words name, or the default one of their group."""
+    subcommands = getattr(command, "commands", None)
+    if subcommands is None:
+        return command
+    if words and words[0] in subcommands:
+        return command_of(subcommands[words[0]], words[1:])
+    return subcommands[command.by_default] if hasattr(command, "by_default") else command
+
+
 def test_every_module_that_the_architecture_names_is_there():
     modules = {str(path.relative_to(ROOT / "src/netwarden")) for path in (ROOT / "src").rglob("*.py")}
     named = re.findall(r"`([\w/*]+\.py)`", text_of(ROOT / "docs/architecture.md"))
