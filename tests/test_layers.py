@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -25,3 +26,12 @@ def test_no_module_has_a_name_that_says_nothing():
     empty = {"utils", "helpers", "common", "components", "entity", "constants", "manager"}
     found = [path for path in (ROOT / "src").rglob("*.py") if path.stem in empty or path.parent.name in empty]
     assert not found
+
+
+def test_the_layers_told_are_the_layers_enforced():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    enforced = [layer.replace("netwarden.", "") for layer in contracts[0]["layers"]]
+    told = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").split("## Layers")[1].split("```")[1].split("\n")
+    assert [line for line in told if line] == enforced
