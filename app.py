@@ -1,7 +1,8 @@
 """Serve the portal: `python app.py` on port 8000, or `uvicorn app:app`."""
 
 from netwarden import logs
-from netwarden.portal.app import create_app, serve
+from netwarden.portal.app import create_app
+from netwarden.portal.server import serve
 from netwarden.settings import load_settings
 
 settings = load_settings()

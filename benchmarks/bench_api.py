@@ -33,6 +33,8 @@ from netwarden.detector_params import HybridParams
 from netwarden.flows.schema import load_schema
 from netwarden.flows.table import FlowTable
 from netwarden.params import load_params
+from netwarden.portal.app import create_app
+from netwarden.portal.server import leave_to_stay, listen, server_of
 from netwarden.scoring.scorer import Scorer
 from netwarden.settings import Settings
 from netwarden.sources.connect import open_registry
@@ -96,10 +98,7 @@ def prepared(folder: Path, rows: int) -> tuple[Settings, Scorer, FlowTable]:
 
 def serve(settings: Settings, ports: multiprocessing.Queue[int]) -> None:
     """The portal with one more address, which does nothing."""
-    import uvicorn  # noqa: PLC0415 - of the server's process alone
-    from fastapi import Request  # noqa: PLC0415
-
-    from netwarden.portal.app import create_app  # noqa: PLC0415
+    from fastapi import Request  # noqa: PLC0415 - of the server's process alone
 
     app = create_app(settings)
 
@@ -109,17 +108,18 @@ def serve(settings: Settings, ports: multiprocessing.Queue[int]) -> None:
 
     empty.__annotations__ = {"request": Request, "return": dict}
     app.add_api_route("/empty", empty, methods=["POST"])
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, proxy_headers=False)
-    socket = config.bind_socket()
-    socket.listen()
-    ports.put(socket.getsockname()[1])
-    uvicorn.Server(config).run([socket])
+    server = server_of(app, "127.0.0.1", 0, grace_s=1)
+    listener = listen(server)
+    ports.put(listener.getsockname()[1])
+    leave_to_stay()
+    server.run([listener])
 
 
 def measured(port: int, scorer: Scorer, flows: FlowTable, options: argparse.Namespace) -> dict[str, float]:
     """All figures of one server."""
     bodies = [json.dumps(row).encode() for row in flows.slice(0, 5000).arrow.to_pylist()]
     asyncio.run(many(port, "/score", bodies, 8, count=_WARM))
+    leave_to_stay()  # the client's own pauses are none of the server's
     took = asyncio.run(steady(port, bodies, options.rate, options.seconds))
     empty = asyncio.run(many(port, "/empty", bodies, options.clients, seconds=options.seconds / 2))
     score = asyncio.run(many(port, "/score", bodies, options.clients, seconds=options.seconds / 2))

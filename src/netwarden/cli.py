@@ -278,6 +278,6 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to bind")] = 0,
 ) -> None:
     """Serve the portal and the JSON API."""
-    from netwarden.portal.app import serve as run
+    from netwarden.portal.server import serve as run
 
     run(_writing_settings(), host=host, port=port)

@@ -185,7 +185,7 @@ def _champions(settings: Settings) -> ChooseModel:
 def _portal(settings: Settings) -> Any:
     from functools import partial
 
-    from netwarden.portal.app import serve
+    from netwarden.portal.server import serve
 
     return partial(serve, settings)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from netwarden.detectors.bundle import DetectorBundle
 from netwarden.portal.access.security import Access
 from netwarden.portal.app import create_app
+from netwarden.portal.server import listen, server_of
 from netwarden.settings import Settings, load_settings
 from netwarden.sources.connect import open_registry
 from netwarden.sources.etl import run_etl
@@ -58,12 +58,9 @@ def make_champion(settings: Settings, bundle: DetectorBundle, validation: dict[s
 def listening(settings: Settings) -> Iterator[Portal]:
     """A portal on a free port of this machine, until the block ends."""
     app = create_app(settings)
-    config = uvicorn.Config(app, proxy_headers=False, log_config=None, access_log=False, timeout_graceful_shutdown=1)
-    config.host, config.port = "127.0.0.1", 0
-    socket = config.bind_socket()
-    socket.listen()  # who asks before the server is up waits instead of being refused
+    server = server_of(app, "127.0.0.1", 0, grace_s=1)
+    socket = listen(server)  # who asks before the server is up waits instead of being refused
     address = f"http://127.0.0.1:{socket.getsockname()[1]}"
-    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([socket],))
     thread.start()
     try:

@@ -32,7 +32,7 @@ UNKNOWN_CODE = -1
 MAX_CATEGORIES = 1024  # an open vocabulary keeps this many, the most frequent; beyond it a column is an identifier
 
 _BLOCK_ROWS = 4096  # so many rows of the matrix stay in cache while its columns are written one by one
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = np.finfo(np.float32).max
 _FIELDS = ("schema_id", "names", "types", "units", "meanings", "categories", "category_counts")
 
 
@@ -77,8 +77,8 @@ class Preprocessor:
         `unknown` collects, per column, how many values were outside the vocabulary.
         Raises SchemaError for missing, doubled or wrongly typed columns.
         """
-        require_columns(arrow_table, list(self.names), self.schema_id)
-        parts = [_encode(_one_array(arrow_table, column.name), column, unknown) for column in self.columns]
+        arrays = _arrays(arrow_table, self.names, self.schema_id)
+        parts = [_encode(values, column, unknown) for values, column in zip(arrays, self.columns, strict=True)]
         matrix = np.empty((arrow_table.num_rows, len(parts)), np.float32)
         for start in range(0, len(matrix), _BLOCK_ROWS):
             _write_block(matrix[start : start + _BLOCK_ROWS], parts, start)
@@ -132,7 +132,9 @@ def _fit_column(table: FlowTable, column: Column) -> FeatureColumn:
     if column.type == "time":
         raise SchemaError(f"column {column.name!r} is a time and cannot be a feature; give it the role time")
     if column.categorical and (column.open or not listed):
-        listed += tuple(sorted(_most_frequent(_one_array(table.arrow, column.name), column.name, set(listed))))
+        listed += tuple(
+            sorted(_most_frequent(_arrays(table.arrow, [column.name], table.schema_id)[0], column.name, set(listed)))
+        )
     return FeatureColumn(column.name, column.type, column.unit, column.meaning, listed)
 
 
@@ -172,23 +174,17 @@ def _codes(texts: Any, column: FeatureColumn, unknown: Counter[str] | None) -> n
 
 def _numbers(values: Any, name: str) -> npt.NDArray[Any]:
     kind = values.type
-    if pa.types.is_floating(kind):
-        return _saturated(values.to_numpy(zero_copy_only=False))
     if pa.types.is_boolean(kind):
         values, kind = values.cast(pa.int8()), pa.int8()
+    if pa.types.is_floating(kind):
+        numbers: npt.NDArray[Any] = values.to_numpy(zero_copy_only=False)
+        return numbers
     if pa.types.is_integer(kind):
         # Filled, because Arrow turns integers with nulls into float64, which rounds a second time.
         filled = values.fill_null(0) if values.null_count else values
-        numbers: npt.NDArray[Any] = filled.to_numpy(zero_copy_only=False)
+        numbers = filled.to_numpy(zero_copy_only=False)
         return numbers
     raise SchemaError(f"column {name!r} holds {kind}, not numbers; were the rows conformed to their schema?")
-
-
-def _saturated(numbers: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    if len(numbers) == 0 or (numbers.min() >= -_LARGEST and numbers.max() <= _LARGEST):  # quicker than to clip
-        return numbers
-    clipped: npt.NDArray[Any] = np.clip(numbers, -_LARGEST, _LARGEST)
-    return clipped
 
 
 def _texts(values: Any, name: str) -> Any:
@@ -202,17 +198,27 @@ def _texts(values: Any, name: str) -> Any:
     raise SchemaError(f"column {name!r} holds {kind}, not text; were the rows conformed to their schema?")
 
 
-def _one_array(table: Any, name: str) -> Any:
-    positions = table.schema.get_all_field_indices(name)
-    if len(positions) > 1:
-        raise SchemaError(f"column {name!r} occurs {len(positions)} times; which one is meant?")
-    column = table.column(positions[0])
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+def _arrays(table: Any, names: Sequence[str], schema_id: str) -> list[Any]:
+    """One array for each of these columns."""
+    try:
+        chosen = table.select(names)
+    except KeyError:
+        require_columns(table, list(names), schema_id)
+        doubled = next(name for name in names if len(table.schema.get_all_field_indices(name)) > 1)
+        times = len(table.schema.get_all_field_indices(doubled))
+        raise SchemaError(f"column {doubled!r} occurs {times} times; which one is meant?") from None
+    batches = chosen.to_batches()
+    if len(batches) == 1:
+        return list(batches[0].columns)
+    return [column.combine_chunks() for column in chosen.columns]
 
 
 def _write_block(block: npt.NDArray[np.float32], parts: list[_Part], start: int) -> None:
     stop = start + len(block)
-    for position, (values, missing) in enumerate(parts):
-        block[:, position] = values[start:stop]
+    with np.errstate(over="ignore"):  # what is too large becomes infinite here, and the largest number below
+        for position, (values, _) in enumerate(parts):
+            block[:, position] = values[start:stop]
+    np.clip(block, -_LARGEST, _LARGEST, out=block)
+    for position, (_, missing) in enumerate(parts):
         if missing is not None:
             block[missing[start:stop], position] = np.nan

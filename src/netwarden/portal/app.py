@@ -1,14 +1,12 @@
-"""The portal as an ASGI application, and the server that runs it."""
+"""The portal as an ASGI application."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 
-import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
@@ -31,7 +29,7 @@ from netwarden.errors import (
 from netwarden.portal import api, plotly, reference
 from netwarden.portal.access import audit, login
 from netwarden.portal.access.limits import Limits
-from netwarden.portal.access.security import Access, Gatekeeper, access_for
+from netwarden.portal.access.security import Gatekeeper, access_for
 from netwarden.portal.alerts import events as alert_events
 from netwarden.portal.alerts import forms as alert_forms
 from netwarden.portal.alerts import notify, retention, suppressions, triage
@@ -67,7 +65,6 @@ from netwarden.triage.notify import Notifier
 
 _log = logs.get(__name__)
 _FORM_BYTES = 64 * 1024  # of any form, and what one adds around its file
-_GRACE_S = 3  # how long open pages may hold up the end of the server
 # The first that fits counts; any other error of ours is a 500.
 _STATUS: tuple[tuple[type[NetwardenError], int], ...] = (
     (NotFoundError, 404),
@@ -80,13 +77,13 @@ _STATUS: tuple[tuple[type[NetwardenError], int], ...] = (
     (BackupError, 503),
 )
 
-# In this order their routes are tried.
+# In this order their routes are tried, one after another: what programs ask hundreds of times a second comes first.
 _PARTS = (
+    scoring,
     upload_progress,
     upload_preview,
     upload_pages,
     predict,
-    scoring,
     pages,
     why,
     alert_events,
@@ -175,43 +172,6 @@ async def _until_the_end(app: FastAPI) -> AsyncIterator[None]:
     app.state.scored.close()
     app.state.label_tables.close()
     app.state.drift.close()
-
-
-def serve(settings: Settings, host: str = "", port: int = 0) -> None:
-    """Run the portal until it is told to stop; where a token was made up, its login address is logged."""
-    given = {name: value for name, value in (("host", host), ("port", port)) if value}
-    portal = settings.portal.model_copy(update=given)
-    settings = settings.model_copy(update={"portal": portal})
-    app = create_app(settings)
-    # Not uvicorn's own proxy handling and access log: they would trust loopback, and log login tokens.
-    config = uvicorn.Config(
-        app,
-        host=portal.host,
-        port=portal.port,
-        proxy_headers=False,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_S,
-    )
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    listener = config.bind_socket()
-    listener.listen()  # from here on, whoever reads the address may use it
-    _announce(app.state.access, portal.host, listener.getsockname()[1])
-    uvicorn.Server(config).run([listener])
-
-
-def _announce(access: Access, host: str, port: int) -> None:
-    name = f"[{host}]" if ":" in host else host
-    if access.local and not access.given:
-        _log.info(f"portal at http://{name}:{port}/ (this machine only, no login)")
-    elif access.given:
-        _log.info(f"portal at http://{name}:{port}/ (log in with an account or NETWARDEN_TOKEN)")
-    else:
-        reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else name  # noqa: S104 - compared, not bound
-        _log.warning(
-            f"no NETWARDEN_TOKEN is set, so one was made up; log in at http://{reachable}:{port}/login?token={access.token}"
-        )
 
 
 def _our_error(request: Request, error: Exception) -> Response:

@@ -130,8 +130,7 @@ class _Plan:
         keep = _within(wholes, absent, self.wholes) & _within(floats, unset, self.floats)
         others = [_other(chosen, name, column, unit, keep, tuple(self.missing)) for name, column, unit in self.others]
         rows = np.flatnonzero(keep)
-        columns = [_column(wholes[rows, at], absent[rows, at]) for at in range(wholes.shape[1])]
-        columns += [_column(floats[rows, at], unset[rows, at]) for at in range(floats.shape[1])]
+        columns = _columns(wholes[rows], absent[rows]) + _columns(floats[rows], unset[rows])
         columns += [pa.array([chosen[row][name] for row in rows], pa.string()) for name, _ in self.texts]
         columns += [values if len(rows) == len(keep) else values.take(pa.array(rows)) for values in others]
         return pa.Table.from_arrays(columns, schema=self.schema), [good[row] for row in rows]
@@ -246,8 +245,15 @@ def _other(
     return converted.values
 
 
-def _column(values: npt.NDArray[Any], absent: npt.NDArray[np.bool_]) -> Any:
-    return pa.array(values, mask=absent) if absent.any() else pa.array(values)
+def _columns(values: npt.NDArray[Any], absent: npt.NDArray[np.bool_]) -> list[Any]:
+    """Arrow arrays of a matrix, one for each column."""
+    if absent.any():
+        return [pa.array(column, mask=gone) for column, gone in zip(values.T, absent.T, strict=True)]
+    kind, size = pa.from_numpy_dtype(values.dtype), len(values) * values.itemsize
+    # Over one buffer: to convert column by column cost more than all the scoring of a flow.
+    joined = pa.py_buffer(np.ascontiguousarray(values.T))
+    slices = [joined.slice(at * size, size) for at in range(values.shape[1])]
+    return [pa.Array.from_buffers(kind, len(values), [None, part]) for part in slices]
 
 
 def _joined(tables: list[Any], schema: FlowSchema) -> Any:

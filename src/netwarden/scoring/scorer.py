@@ -51,8 +51,7 @@ class Scorer:
         """
         self.bundle.require_fit(table)
         started = time.perf_counter()
-        features = table.arrow.select([at for at, name in enumerate(table.names) if name in self._names])
-        chunks = [features.slice(start, stop - start) for start, stop in self._bounds(len(table))]
+        chunks = [table.arrow.slice(start, stop - start) for start, stop in self._bounds(len(table))]
         scored = [self._chunk(chunks[0])] if len(chunks) == 1 else list(self._pool.map(self._chunk, chunks))
         outside = sum((chunk.unknown for chunk in scored), Counter[str]())
         _count(path, sum(chunk.verdicts for chunk in scored), outside, time.perf_counter() - started)
@@ -69,10 +68,6 @@ class Scorer:
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._threads, "netwarden-score")
 
-    @cached_property
-    def _names(self) -> frozenset[str]:
-        return frozenset(self.bundle.preprocessor.names)
-
     def _bounds(self, rows: int) -> Iterator[tuple[int, int]]:
         """Start and end of each chunk: as many for each thread, all of about the same size."""
         chunks = -(-rows // self._chunk_rows) or 1
@@ -81,10 +76,10 @@ class Scorer:
         edges = [rows * place // chunks for place in range(chunks + 1)]
         return itertools.pairwise(edges)
 
-    def _chunk(self, features: Any) -> _Chunk:
+    def _chunk(self, flows: Any) -> _Chunk:
         unknown: Counter[str] = Counter()
         bundle = self.bundle
-        matrix = bundle.preprocessor.transform(features, unknown)
+        matrix = bundle.preprocessor.transform(flows, unknown)
         scores = bundle.calibration.apply(bundle.detector.score(matrix))
         alerts = np.flatnonzero(scores >= bundle.threshold)
         verdicts = np.full(len(scores), BENIGN_CODE, np.int8)
