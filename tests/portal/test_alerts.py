@@ -228,7 +228,7 @@ def test_all_that_match_are_judged_with_an_exact_count_and_taken_back(judging, s
     answer = judging.client.post(undo[1], headers=HTML)
     assert f"Taken back: {many} alerts" in judging.client.get(answer.headers["location"], headers=HTML).text
     assert listed(judging, state="false_positive").count == 0
-    trail = judging.client.get("/api/v1/triage").json()
+    trail = judging.client.get("/api/v1/triage").json()["decisions"]
     assert [(act["state"], act["changed"], act["who"]) for act in trail] == [
         (None, many, "Ada (127.0.0.1)"),
         ("false_positive", many, "Ada (127.0.0.1)"),

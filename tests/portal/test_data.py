@@ -58,7 +58,7 @@ def test_a_cursor_that_is_none_and_a_dataset_that_is_not_there_are_refused_in_wo
     answer = library.client.get("/api/v1/datasets/nsl_kdd/quarantine?cursor=nonsense")
     assert (answer.status_code, answer.json()["detail"]) == (
         422,
-        "'nonsense' is no cursor of a quarantine; take it from the answer before",
+        "cursor 'nonsense' is not one of a quarantine; take it from the answer before",
     )
     answer = library.client.get("/api/v1/datasets/nothing")
     assert answer.status_code == 404
@@ -81,4 +81,4 @@ def test_pages_show_the_pipelines_checks_and_every_schema(library):
 def test_an_empty_store_teaches_how_to_fill_it(empty_portal):
     page = empty_portal.client.get("/data", headers={"Accept": "text/html"}).text
     assert "python ETL.py --dataset lab" in page
-    assert empty_portal.client.get("/api/v1/datasets").json() == {"datasets": [], "quality": None}
+    assert empty_portal.client.get("/api/v1/datasets").json() == {"datasets": [], "quality": None, "cursor": None}

@@ -182,7 +182,7 @@ def test_a_scanner_is_hidden_for_a_week_from_one_of_its_alerts_and_shown_again(p
     answer = portal.client.post(action[1].replace("&amp;", "&"), data=asked, headers=HTML)
     told = portal.client.get(answer.headers["location"], headers=HTML).text
     assert "our own &lt;scanner&gt;" in told and "family probe, source 203.0.113.4" in told
-    [made_one] = portal.client.get("/api/v1/suppressions").json()
+    [made_one] = portal.client.get("/api/v1/suppressions").json()["suppressions"]
     assert (made_one["hidden"], made_one["owner"], made_one["active"]) == (4, "Ada (127.0.0.1)", True)
     assert datetime.fromisoformat(made_one["expires_at"]) - datetime.fromisoformat(made_one["created_at"]) == timedelta(
         7
@@ -190,7 +190,7 @@ def test_a_scanner_is_hidden_for_a_week_from_one_of_its_alerts_and_shown_again(p
     store_alerts(portal.settings, [made(-1, source="203.0.113.4")])
     assert [count(portal, f"source=203.0.113.4&suppressed={how}") for how in ("no", "yes", "all")] == [0, 5, 5]
     assert count(portal, f"suppression={made_one['suppression_id']}") == 5
-    assert portal.client.get("/api/v1/suppressions").json()[0]["hidden"] == 5
+    assert portal.client.get("/api/v1/suppressions").json()["suppressions"][0]["hidden"] == 5
     assert portal.client.post(f"/suppressions/{made_one['suppression_id']}/lift", headers=HTML).status_code == 303
     assert count(portal, "source=203.0.113.4") == 5
     lines = portal.client.get("/api/v1/audit").json()["lines"]

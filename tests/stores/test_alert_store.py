@@ -238,6 +238,8 @@ def test_the_trail_of_an_alert_says_who_did_what_when(store):
     ]
     assert store.changes("alert-0002") == []
     assert [each.act_id for each in store.acts(limit=1)] == [second.act_id]
+    assert [each.act_id for each in store.acts(before=second.act_id)] == [first.act_id]
+    assert store.acts(before=first.act_id) == []
 
 
 def test_a_decision_of_many_pieces_is_whole_and_undone_whole(store, monkeypatch):
@@ -514,6 +516,8 @@ def test_an_alert_of_two_suppressions_stays_hidden_when_one_is_lifted(store):
     first = suppressed(store, {"source": Networks(("10.0.0.0/8",))}, 0)
     second = suppressed(store, {"text": Words("http"), "score": Range(0.5, 1.0)}, 1)
     assert (first.hidden, second.hidden) == (1, 0)
+    assert store.suppressions(limit=1) == [second]
+    assert store.suppressions(before=second.suppression_id) == [first]
     store.lift(first.suppression_id, "bob", NOON)
     assert [one.hidden for one in store.suppressions()] == [1, 0]
 

@@ -42,6 +42,8 @@ SPANS_S = (60, 3600)
 NEWEST = 20_000  # matches that are grouped or counted over time where no kept count tells
 LATE_RECORDS_S = 86_400  # how long a store remembers whose early alerts were withdrawn
 
+AFTER_ALL = "~"  # larger than the id of any decision or suppression, which begin with their year
+
 _SECOND_US = 1_000_000
 _CURSOR = re.compile(r"(-?\d{1,18})~(.+)")
 

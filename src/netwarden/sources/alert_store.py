@@ -199,8 +199,8 @@ class AlertStore(Protocol):
         """
         ...
 
-    def acts(self, limit: int = 100) -> list[TriageAct]:
-        """The audit trail, newest first."""
+    def acts(self, limit: int = 100, before: str = "") -> list[TriageAct]:
+        """The audit trail, newest first; with `before`, an act's id, those older than it."""
         ...
 
     def changes(self, alert_id: str) -> list[TriageChange]:
@@ -220,8 +220,8 @@ class AlertStore(Protocol):
         """Show again what a suppression hid, unless another one that is active hides it. Raises NotFoundError."""
         ...
 
-    def suppressions(self, limit: int = 1000) -> list[Suppression]:
-        """Newest first, the lifted and expired ones too."""
+    def suppressions(self, limit: int = 1000, before: str = "") -> list[Suppression]:
+        """Newest first, the lifted and expired ones too; with `before`, an id, those older than it."""
         ...
 
     def close(self) -> None: ...

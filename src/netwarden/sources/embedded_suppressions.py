@@ -8,7 +8,14 @@ import sqlite3
 from dataclasses import fields, replace
 from datetime import datetime
 
-from netwarden.sources.alert_records import Hiding, hides, no_such_suppression, suppression_of, suppression_record
+from netwarden.sources.alert_records import (
+    AFTER_ALL,
+    Hiding,
+    hides,
+    no_such_suppression,
+    suppression_of,
+    suppression_record,
+)
 from netwarden.sources.alert_store import Suppression
 from netwarden.sources.embedded_layout import rewrite, rows, slim, whole
 from netwarden.sources.embedded_query import plan
@@ -63,10 +70,11 @@ class EmbeddedSuppressions:
                 hiding = hiding_in(connection)
                 rewrite(connection, [(one, {"suppressed_by": hiding.by(one)}) for one in whole(connection, piece)])
 
-    def all(self, limit: int) -> list[Suppression]:
-        """Newest first."""
+    def all(self, limit: int, before: str) -> list[Suppression]:
+        """Newest first, those before an id."""
+        older = "WHERE suppression_id < ? ORDER BY suppression_id DESC LIMIT ?"
         with self._database.read() as connection:
-            return _read(connection, "ORDER BY suppression_id DESC LIMIT ?", limit)
+            return _read(connection, older, before or AFTER_ALL, limit)
 
     def _one(self, suppression_id: str) -> Suppression:
         with self._database.read() as connection:
@@ -81,7 +89,7 @@ def hiding_in(connection: sqlite3.Connection) -> Hiding:
     return Hiding.of(_read(connection, "WHERE lifted_at IS ?", None, counted=False))
 
 
-def _read(connection: sqlite3.Connection, which: str, value: object, *, counted: bool = True) -> list[Suppression]:
-    found = rows(connection, f"SELECT * FROM suppressions {which}", [value])
+def _read(connection: sqlite3.Connection, which: str, *values: object, counted: bool = True) -> list[Suppression]:
+    found = rows(connection, f"SELECT * FROM suppressions {which}", values)
     hidden = dict(connection.execute(_HIDDEN).fetchall()) if found and counted else {}
     return [suppression_of(one, hidden.get(one["suppression_id"], 0)) for one in found]

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 
-from netwarden.sources.alert_records import ACT_FIELDS, act_of, act_record, no_such_act
+from netwarden.sources.alert_records import ACT_FIELDS, AFTER_ALL, act_of, act_record, no_such_act
 from netwarden.sources.alert_store import TriageAct, TriageChange
 from netwarden.sources.embedded_layout import rewrite, slim
 from netwarden.sources.sqlite import Database
@@ -47,10 +47,11 @@ class EmbeddedTrail:
             raise no_such_act(act.undoes)
         return self._carry_out(act, still)
 
-    def acts(self, limit: int) -> list[TriageAct]:
-        """Newest first."""
+    def acts(self, limit: int, before: str) -> list[TriageAct]:
+        """Newest first, those before an id."""
+        query = f"SELECT {_ACT} FROM acts WHERE act_id < ? ORDER BY act_id DESC LIMIT ?"
         with self._database.read() as connection:
-            rows = connection.execute(f"SELECT {_ACT} FROM acts ORDER BY act_id DESC LIMIT ?", [limit]).fetchall()
+            rows = connection.execute(query, [before or AFTER_ALL, limit]).fetchall()
         return [act_of(dict(zip(ACT_FIELDS, row, strict=True))) for row in rows]
 
     def changes(self, alert_id: str) -> list[TriageChange]:

@@ -184,9 +184,9 @@ class MongoAlertStore:
         """Take back what the act `act.undoes` did, except to alerts that others changed since."""
         return self._trail.undo(act)
 
-    def acts(self, limit: int = 100) -> list[TriageAct]:
-        """The audit trail, newest first."""
-        return self._trail.acts(limit)
+    def acts(self, limit: int = 100, before: str = "") -> list[TriageAct]:
+        """The audit trail, newest first; with `before`, an act's id, those older than it."""
+        return self._trail.acts(limit, before)
 
     def changes(self, alert_id: str) -> list[TriageChange]:
         """What was done to one alert, newest first."""
@@ -202,9 +202,9 @@ class MongoAlertStore:
         self._open()
         return self._suppressions.lift(suppression_id, who, at)
 
-    def suppressions(self, limit: int = 1000) -> list[Suppression]:
-        """Newest first, the lifted and expired ones too."""
-        return self._suppressions.all(limit)
+    def suppressions(self, limit: int = 1000, before: str = "") -> list[Suppression]:
+        """Newest first, the lifted and expired ones too; with `before`, an id, those older than it."""
+        return self._suppressions.all(limit, before)
 
     def close(self) -> None:
         self._mongo.close()

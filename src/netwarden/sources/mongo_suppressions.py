@@ -7,7 +7,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from netwarden.sources.alert_records import Hiding, hides, no_such_suppression, suppression_of, suppression_record
+from netwarden.sources.alert_records import (
+    AFTER_ALL,
+    Hiding,
+    hides,
+    no_such_suppression,
+    suppression_of,
+    suppression_record,
+)
 from netwarden.sources.alert_store import Suppression
 from netwarden.sources.filters import conditions, plain
 from netwarden.sources.mongo import Document, Mongo
@@ -54,10 +61,11 @@ class MongoSuppressions:
         self._rewrite({"suppressed_by": suppression_id}, shown)
         return replace(lifted, hidden=0)
 
-    def all(self, limit: int) -> list[Suppression]:
-        """Newest first."""
+    def all(self, limit: int, before: str) -> list[Suppression]:
+        """Newest first, those before an id."""
+        older = {"_id": {"$lt": before or AFTER_ALL}}
         with self._mongo.explained():
-            return self._counted(list(self._suppressions.find().sort("_id", -1).limit(limit)))
+            return self._counted(list(self._suppressions.find(older).sort("_id", -1).limit(limit)))
 
     @property
     def _suppressions(self) -> Any:

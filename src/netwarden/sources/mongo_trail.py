@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from netwarden.sources.alert_records import act_of, act_record, no_such_act
+from netwarden.sources.alert_records import AFTER_ALL, act_of, act_record, no_such_act
 from netwarden.sources.alert_store import TriageAct, TriageChange
 from netwarden.sources.mongo import Document, Mongo
 from netwarden.sources.mongo_counts import MongoCounts
@@ -38,10 +38,11 @@ class MongoTrail:
                     mine.pop(one["alert_id"], None)
         return self._carry_out(act, mine)
 
-    def acts(self, limit: int) -> list[TriageAct]:
-        """Newest first."""
+    def acts(self, limit: int, before: str) -> list[TriageAct]:
+        """Newest first, those before an id."""
+        older = {"_id": {"$lt": before or AFTER_ALL}}
         with self._mongo.explained():
-            return [act_of(one) for one in self._acts.find().sort("_id", -1).limit(limit)]
+            return [act_of(one) for one in self._acts.find(older).sort("_id", -1).limit(limit)]
 
     def changes(self, alert_id: str) -> list[TriageChange]:
         """Newest first."""

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from netwarden.portal.access.people import needs, person
+from netwarden.portal.paging import Next, TimeCursor
 from netwarden.portal.reference import faults
 from netwarden.sources.portal_store import AuditLine, AuditPage, PortalStore, line_id
 
@@ -56,7 +57,7 @@ class AuditList(BaseModel):
         },
     )
     lines: list[Line]
-    cursor: str | None = Field(description="For the next page; null: this is the last")
+    cursor: Next
 
 
 class AuditQuery(BaseModel):
@@ -64,7 +65,7 @@ class AuditQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     limit: int = Field(100, ge=1, le=1000)
-    cursor: str | None = Field(None, max_length=100)
+    cursor: TimeCursor = ""
     who: str = Field("", max_length=100)
     action: str = Field("", max_length=100)
 

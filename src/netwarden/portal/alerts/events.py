@@ -14,9 +14,8 @@ from starlette.websockets import WebSocket
 
 from netwarden.errors import InputError
 from netwarden.portal.alerts.details import counted
-from netwarden.portal.alerts.pages import Asked
-from netwarden.portal.alerts.query import AlertQuery
-from netwarden.portal.alerts.sums import where_of
+from netwarden.portal.alerts.query import AlertFilter
+from netwarden.portal.alerts.sums import Filter, where_of
 from netwarden.portal.reference import body, faults
 from netwarden.portal.rendering import event
 from netwarden.sources.alert_store import AlertStore
@@ -39,7 +38,7 @@ _BEAT_S = 15.0  # proxies give up on a silent connection after 30 to 60 seconds
         **faults(422),
     },
 )
-def alert_events(request: Request, asked: Asked) -> Response:
+def alert_events(request: Request, asked: Filter) -> Response:
     """How many alerts meet the filter since `from`, or since now without it: at every change, within two seconds."""
     since = asked.since or datetime.now(UTC)
     where = where_of(request, asked.model_copy(update={"since": since}))
@@ -51,7 +50,7 @@ def alert_events(request: Request, asked: Asked) -> Response:
 async def alert_socket(socket: WebSocket) -> None:
     """The same over a WebSocket, with the filter in its address; the gatekeeper knows who opens it and from where."""
     try:
-        asked = AlertQuery.model_validate(dict(socket.query_params))
+        asked = AlertFilter.model_validate(dict(socket.query_params))
         since = asked.since or datetime.now(UTC)
         where = asked.model_copy(update={"since": since}).where(socket.app.state.pages.known)
         conditions(where)

@@ -20,6 +20,7 @@ from netwarden.portal.alerts.known_networks import DIRECTIONS
 from netwarden.portal.alerts.query import PROTOCOLS, AlertQuery
 from netwarden.portal.alerts.sums import repeats, timeline, where_of
 from netwarden.portal.charts import Column, time_chart
+from netwarden.portal.paging import Next
 from netwarden.portal.reference import faults
 from netwarden.portal.uploads.evidence import view_of
 from netwarden.sources.alert_store import AlertStore, TimeBin
@@ -37,7 +38,7 @@ class AlertList(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     alerts: list[Alert]
-    cursor: str | None = Field(description="For the next page; null: this is the last")
+    cursor: Next
     count: int = Field(description="Alerts that meet the filter, counted up to 10,000")
     more: bool = Field(description="There are more than were counted")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
@@ -41,8 +42,8 @@ _Time = Annotated[datetime | None, BeforeValidator(_unset), AfterValidator(_in_u
 _HIDDEN: Where = {"suppressed_by": Range(at_least="0")}  # ids begin with the year
 
 
-class AlertQuery(BaseModel):
-    """A filter, all of which alerts meet, and a page of what it finds."""
+class AlertFilter(BaseModel):
+    """A filter, all of which alerts meet."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
@@ -70,14 +71,6 @@ class AlertQuery(BaseModel):
         None, description="Those that a suppression hides: `no` (as without it), `yes`: these alone, `all`: these, too"
     )
     suppression: _Text = Field(None, description="Those that the suppression of this id hides")
-    cursor: _Text = Field(None, description="Of the page before, which says where this one begins")
-    limit: int = Field(50, ge=1, le=1000)
-    view: Literal["list", "repeats", "sources"] = Field(
-        "list", description="Each alert (pages only); repeats together; or those of a source, whatever their targets"
-    )
-    sort: Literal["newest", "count"] = Field(
-        "newest", description="Of repeats; by source it is always the most alerts first, and these have one page"
-    )
 
     def where(self, known: KnownNetworks) -> Where:
         """What the stores look for."""
@@ -109,16 +102,34 @@ class AlertQuery(BaseModel):
 
     def chosen(self) -> dict[str, str]:
         """Field as the address names it → value as text, of those that are set."""
-        facts = self.model_dump(
-            mode="json", by_alias=True, exclude_none=True, exclude={"cursor", "limit", "view", "sort"}
-        )
+        facts = self.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(AlertFilter.model_fields))
         return {name: str(value) for name, value in facts.items()}
 
     def address(self, path: str, **changes: str | None) -> str:
         """The address of a path with this filter, but for changes; None drops a field."""
+        return _address(path, self.chosen() | changes)
+
+
+class AlertQuery(AlertFilter):
+    """A filter, and a page of what it finds."""
+
+    cursor: _Text = Field(None, description="Of the page before, which says where this one begins")
+    limit: int = Field(50, ge=1, le=1000)
+    view: Literal["list", "repeats", "sources"] = Field(
+        "list", description="Each alert (pages only); repeats together; or those of a source, whatever their targets"
+    )
+    sort: Literal["newest", "count"] = Field(
+        "newest", description="Of repeats; by source it is always the most alerts first, and these have one page"
+    )
+
+    def address(self, path: str, **changes: str | None) -> str:
+        """The address of a path with this filter and view, but for changes; None drops a field."""
         view = {} if self.view == "list" else {"view": self.view}
         sort = {} if self.sort == "newest" else {"sort": self.sort}
-        facts = {name: value for name, value in (self.chosen() | view | sort | changes).items() if value is not None}
-        if facts.get("view") != "repeats":
-            facts.pop("sort", None)
-        return f"{path}?{urlencode(facts)}" if facts else path
+        facts = self.chosen() | view | sort | changes
+        return _address(path, facts if facts.get("view") == "repeats" else facts | {"sort": None})
+
+
+def _address(path: str, facts: Mapping[str, str | None]) -> str:
+    query = urlencode({name: value for name, value in facts.items() if value is not None})
+    return f"{path}?{query}" if query else path

@@ -10,13 +10,16 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from netwarden.errors import InputError
 from netwarden.flows.alert import Verdict
-from netwarden.portal.alerts.query import AlertQuery
+from netwarden.portal.alerts.query import AlertFilter, AlertQuery
+from netwarden.portal.paging import Next
 from netwarden.portal.reference import body, faults
 from netwarden.sources.alert_store import AlertGroup, AlertPage, AlertStore, GroupPage, TimeBin
 from netwarden.sources.filters import Where
 
 router = APIRouter()
+Filter = Annotated[AlertFilter, Query()]
 Asked = Annotated[AlertQuery, Query()]
 _AT_ONCE = 1000
 
@@ -73,13 +76,13 @@ class GroupList(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     groups: list[Group]
-    cursor: str | None = Field(description="For the next page; null: this is the last")
+    cursor: Next
     partial: bool = Field(description="There were too many: only the newest alerts that match were grouped")
 
 
 @router.get("/api/v1/alerts/timeline", tags=["alerts"], summary="Alerts over time", responses=faults(422))
 def list_timeline(
-    request: Request, asked: Asked, bins: Annotated[int, Query(ge=1, le=1000, description="At most")] = 60
+    request: Request, asked: Filter, bins: Annotated[int, Query(ge=1, le=1000, description="At most")] = 60
 ) -> list[Bin]:
     """Alerts that meet the filter in equal spans of whole minutes, oldest first, without gap; outer spans whole."""
     return [Bin.model_validate(each) for each in timeline(request, asked, bins)]
@@ -105,7 +108,7 @@ def list_groups(request: Request, asked: Asked) -> GroupList:
         **faults(422),
     },
 )
-def export(request: Request, asked: Asked) -> Response:
+def export(request: Request, asked: Filter) -> Response:
     """Every alert that meets the filter, with its features, the newest first; never all in memory."""
     where = where_of(request, asked)
     first = request.app.state.alerts.find(
@@ -115,7 +118,7 @@ def export(request: Request, asked: Asked) -> Response:
     return StreamingResponse(_lines(request.app.state.alerts, where, first), 200, headers, "application/x-ndjson")
 
 
-def where_of(request: Request, asked: AlertQuery) -> Where:
+def where_of(request: Request, asked: AlertFilter) -> Where:
     """What the stores look for."""
     return asked.where(request.app.state.pages.known)
 
@@ -125,11 +128,13 @@ def repeats(request: Request, asked: AlertQuery) -> GroupPage:
     store: AlertStore = request.app.state.alerts
     by_source = asked.view == "sources"
     if by_source or asked.sort == "count":
+        if asked.cursor is not None:
+            raise InputError("cursor: repeats with the most alerts have one page; ask for more with `limit`")
         return store.loudest(where_of(request, asked), asked.limit, by_source=by_source)
     return store.groups(where_of(request, asked), asked.limit, asked.cursor)
 
 
-def timeline(request: Request, asked: AlertQuery, bins: int) -> list[TimeBin]:
+def timeline(request: Request, asked: AlertFilter, bins: int) -> list[TimeBin]:
     """Alerts over the time that is asked for, or over all."""
     store: AlertStore = request.app.state.alerts
     whenever = asked.model_copy(update={"since": None, "until": None})

@@ -15,19 +15,21 @@ from netwarden.portal.access.audit import record
 from netwarden.portal.access.people import needs
 from netwarden.portal.alerts.details import counted
 from netwarden.portal.alerts.pages import came_from, remembered_name
-from netwarden.portal.alerts.query import AlertQuery
+from netwarden.portal.alerts.query import AlertFilter
+from netwarden.portal.alerts.sums import Filter
 from netwarden.portal.alerts.triage import Name, asking_name, in_words, remembering
+from netwarden.portal.paging import Limit, Next, TimeCursor, page_of
 from netwarden.portal.reference import faults
 from netwarden.sources.alert_store import AlertStore, Suppression
 from netwarden.triage.suppression import hide
 
 router = APIRouter()
-Asked = Annotated[AlertQuery, Query()]
 # An empty field of a form means the same as null.
 Days = Annotated[
     Annotated[float, Field(gt=0, le=36_500)] | None, BeforeValidator(lambda value: None if value == "" else value)
 ]
 # What one may choose of an alert, the first two at once: the machine that is known to do such things.
+_SHOWN = 100  # suppressions that a page shows
 _OFFERED = ("source", "family", "target", "port", "verdict", "sensor")
 
 
@@ -75,24 +77,33 @@ class Hidden(BaseModel):
     active: bool = Field(description="Alerts that come in are hidden, too")
 
 
+class HiddenList(BaseModel):
+    """A page of suppressions, newest first."""
+
+    model_config = ConfigDict(extra="forbid")
+    suppressions: list[Hidden]
+    cursor: Next
+
+
 @router.get("/suppressions", include_in_schema=False)
-def suppressions_page(request: Request, done: str = "") -> Response:
+def suppressions_page(request: Request, done: str = "", cursor: TimeCursor = "") -> Response:
     """All suppressions."""
-    found = [_told(one) for one in _store(request).suppressions()]
+    page = list_suppressions(request, cursor, _SHOWN)
     response: Response = request.app.state.pages.render(
-        request, "suppressions.html", found=found, done=done, back=came_from(request)
+        request, "suppressions.html", page=page, done=done, cursor=cursor, back=came_from(request)
     )
     return response
 
 
 @router.get("/api/v1/suppressions", tags=["alerts"], summary="Suppressions", responses=faults(422))
-def list_suppressions(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 1000) -> list[Hidden]:
-    """Newest first, with those that were lifted or have expired."""
-    return [_told(one) for one in _store(request).suppressions(limit)]
+def list_suppressions(request: Request, cursor: TimeCursor = "", limit: Limit = 100) -> HiddenList:
+    """Newest first, with those that were lifted or have expired; `cursor` leads on."""
+    found, older = page_of(_store(request).suppressions(limit + 1, cursor), limit, lambda one: one.suppression_id)
+    return HiddenList(suppressions=[_told(one) for one in found], cursor=older)
 
 
 @router.get("/suppressions/new", include_in_schema=False)
-def new_page(request: Request, asked: Asked, alert: Annotated[str, Query(max_length=100)] = "") -> Response:
+def new_page(request: Request, asked: Filter, alert: Annotated[str, Query(max_length=100)] = "") -> Response:
     """What a suppression of this filter would hide, and what it needs to know; `alert` offers more of its facts."""
     asked = _timeless(asked)
     chosen = asked.chosen()
@@ -119,7 +130,7 @@ def new_page(request: Request, asked: Asked, alert: Annotated[str, Query(max_len
 @router.post("/suppressions", include_in_schema=False, dependencies=[Depends(needs("analyst"))])
 def suppress_page(
     request: Request,
-    asked: Asked,
+    asked: Filter,
     reason: Annotated[str, Form(max_length=2000)] = "",
     days: Annotated[str, Form(max_length=10)] = "",
     who: Name = "",
@@ -140,7 +151,7 @@ def suppress_page(
     dependencies=[Depends(needs("analyst"))],
     responses=faults(403, 422),
 )
-def suppress(request: Request, asked: Asked, hides: Hides) -> Hidden:
+def suppress(request: Request, asked: Filter, hides: Hides) -> Hidden:
     """Hide alerts that meet every part of the filter, those there are and those to come; nothing is deleted."""
     return _told(_hide(request, asked, hides))
 
@@ -164,7 +175,7 @@ def lift(request: Request, suppression_id: str) -> Hidden:
     return _told(_lift(request, suppression_id))
 
 
-def _hide(request: Request, asked: AlertQuery, hides: Hides) -> Suppression:
+def _hide(request: Request, asked: AlertFilter, hides: Hides) -> Suppression:
     asked, now = _timeless(asked), datetime.now(UTC)
     made = hide(
         _store(request),
@@ -185,18 +196,9 @@ def _lift(request: Request, suppression_id: str) -> Suppression:
     return lifted
 
 
-def _timeless(asked: AlertQuery) -> AlertQuery:
-    """A filter for alerts to come, too: neither pages nor decisions nor other suppressions belong to it."""
-    return asked.model_copy(
-        update={
-            "cursor": None,
-            "state": None,
-            "suppressed": None,
-            "suppression": None,
-            "view": "list",
-            "sort": "newest",
-        }
-    )
+def _timeless(asked: AlertFilter) -> AlertFilter:
+    """A filter for alerts to come, too: neither decisions nor other suppressions belong to it."""
+    return asked.model_copy(update={"state": None, "suppressed": None, "suppression": None})
 
 
 def _facts(alert: Alert) -> dict[str, str]:

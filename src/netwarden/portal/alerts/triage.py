@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,8 +15,9 @@ from netwarden.flows.alert import TRIAGE_STATES, TriageState
 from netwarden.portal.access.people import needs, person
 from netwarden.portal.alerts.details import Decision, decision
 from netwarden.portal.alerts.pages import NAME_COOKIE, Asked, remembered_name
-from netwarden.portal.alerts.query import AlertQuery
-from netwarden.portal.alerts.sums import where_of
+from netwarden.portal.alerts.query import AlertFilter
+from netwarden.portal.alerts.sums import Filter, where_of
+from netwarden.portal.paging import Limit, Next, TimeCursor, page_of
 from netwarden.portal.reference import faults
 from netwarden.sources.filters import Where
 from netwarden.sources.store import AlertStore, TriageAct
@@ -24,7 +25,7 @@ from netwarden.triage.decisions import decide, take_back
 
 router = APIRouter()
 _A_YEAR_S = 365 * 24 * 3600
-_TRAIL = 200  # acts that a page shows
+_TRAIL = 100  # acts that a page shows
 
 Name = Annotated[str, Form(max_length=100)]
 Note = Annotated[str, Form(max_length=2000)]
@@ -49,17 +50,27 @@ class TakesBack(BaseModel):
     who: str = Field("", max_length=100)
 
 
+class DecisionList(BaseModel):
+    """A page of the trail, newest first."""
+
+    model_config = ConfigDict(extra="forbid")
+    decisions: list[Decision]
+    cursor: Next
+
+
 @router.get("/triage", include_in_schema=False)
-def trail_page(request: Request) -> Response:
+def trail_page(request: Request, cursor: TimeCursor = "") -> Response:
     """Who decided what, and when."""
-    response: Response = request.app.state.pages.render(request, "trail.html", acts=_store(request).acts(_TRAIL))
+    acts, older = _trail(request, cursor, _TRAIL)
+    response: Response = request.app.state.pages.render(request, "trail.html", acts=acts, cursor=cursor, older=older)
     return response
 
 
 @router.get("/api/v1/triage", tags=["alerts"], summary="The audit trail", responses=faults(422))
-def trail(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[Decision]:
-    """All decisions, newest first."""
-    return [decision(act) for act in _store(request).acts(limit)]
+def trail(request: Request, cursor: TimeCursor = "", limit: Limit = 100) -> DecisionList:
+    """All decisions, newest first; `cursor` leads on."""
+    acts, older = _trail(request, cursor, limit)
+    return DecisionList(decisions=[decision(act) for act in acts], cursor=older)
 
 
 @router.get("/triage/all", include_in_schema=False)
@@ -97,7 +108,7 @@ def triage_all(
     dependencies=[Depends(needs("analyst"))],
     responses=faults(403, 422),
 )
-def decide_all(request: Request, asked: Asked, asks: Asks) -> Decision:
+def decide_all(request: Request, asked: Filter, asks: Asks) -> Decision:
     """Put all alerts that meet every part of the filter, now, into a state; at least one part is needed."""
     if not asked.chosen():
         raise InputError("no filter is given, which would mean every alert; if that is meant, say `score_from=0`")
@@ -144,11 +155,15 @@ def undo(request: Request, act_id: str, by: TakesBack) -> Decision:
     return decision(take_back(_store(request), act_id, who=asking_name(request, by.who), at=datetime.now(UTC)))
 
 
-def _decide_all(request: Request, asked: AlertQuery, asks: Asks) -> TriageAct:
+def _trail(request: Request, cursor: str, limit: int) -> tuple[list[TriageAct], str | None]:
+    return page_of(_store(request).acts(limit + 1, cursor), limit, lambda act: act.act_id)
+
+
+def _decide_all(request: Request, asked: AlertFilter, asks: Asks) -> TriageAct:
     return _decided(request, where_of(request, asked), asks, in_words(asked))
 
 
-def in_words(asked: AlertQuery) -> str:
+def in_words(asked: AlertFilter) -> str:
     """Which alerts a filter means."""
     return ", ".join(f"{name} {value}" for name, value in asked.chosen().items()) or "every alert"
 

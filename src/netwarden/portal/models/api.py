@@ -9,7 +9,6 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from netwarden.detectors.bundle import BundleManifest, read_manifest
-from netwarden.errors import InputError
 from netwarden.portal.access.people import needs
 from netwarden.portal.models.archive import tar_bytes, tar_chunks
 from netwarden.portal.models.card import card_markdown, limits
@@ -31,6 +30,7 @@ from netwarden.portal.models.facts import (
     stated_manifest,
     summary_of,
 )
+from netwarden.portal.paging import Cursor, Limit, Next, after, page_of
 from netwarden.portal.reference import body, faults
 from netwarden.portal.rendering import attachment
 from netwarden.settings import Settings
@@ -39,8 +39,6 @@ from netwarden.sources.store import BundleEntry
 router = APIRouter(tags=["models"])
 _ADMIN = [Depends(needs("admin"))]
 FlowsPerDay = Annotated[float, Query(gt=0, le=1e15, description="Benign flows a day of this network")]
-Cursor = Annotated[str, Query(max_length=100, description="Of the page before, which says where this one begins")]
-Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 class ModelList(BaseModel):
@@ -48,7 +46,7 @@ class ModelList(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     models: list[ModelSummary]
-    cursor: str | None = Field(description="For the next page; null: this is the last")
+    cursor: Next
 
 
 class ModelDetails(BaseModel):
@@ -66,7 +64,7 @@ class ChangeList(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     changes: list[Change]
-    cursor: str | None = Field(description="For the next page; null: this is the last")
+    cursor: Next
 
 
 class Reason(BaseModel):
@@ -92,9 +90,9 @@ def list_models(request: Request, schema_id: str = "", cursor: Cursor = "", limi
     """Bundles of the registry, newest first, with role and figures; `cursor` leads on."""
     settings, view = _state(request)
     entries = [entry for entry in view.entries if schema_id in ("", entry.schema_id)]
-    start = _after(cursor, [entry.bundle_id for entry in entries])
-    shown = [summary_of(settings, view, entry) for entry in entries[start : start + limit]]
-    return ModelList(models=shown, cursor=shown[-1].bundle_id if start + limit < len(entries) else None)
+    start = after(cursor, [entry.bundle_id for entry in entries])
+    shown, older = page_of(entries[start:], limit, lambda entry: entry.bundle_id)
+    return ModelList(models=[summary_of(settings, view, entry) for entry in shown], cursor=older)
 
 
 @router.get("/api/v1/models/history", summary="History of the registry", responses=faults(422))
@@ -103,9 +101,9 @@ def list_changes(request: Request, schema_id: str = "", cursor: Cursor = "", lim
     events = [event for event in _state(request)[1].events if schema_id in ("", event.schema_id)]
     # Places count from the oldest: the history only ever grows at the other end.
     places = [str(place) for place in range(len(events), 0, -1)]
-    start = _after(cursor, places)
-    shown = changes_of(events[start : start + limit])
-    return ChangeList(changes=shown, cursor=places[start + limit - 1] if start + limit < len(events) else None)
+    start = after(cursor, places)
+    shown, older = page_of(list(zip(events, places, strict=True))[start:], limit, lambda line: line[1])
+    return ChangeList(changes=changes_of(event for event, _ in shown), cursor=older)
 
 
 @router.get("/api/v1/models/compare", summary="Bundles side by side", responses=faults(404, 422))
@@ -216,12 +214,3 @@ def _summary(request: Request, entry: BundleEntry) -> ModelSummary:
 
 def _required(settings: Settings, entry: BundleEntry) -> BundleManifest:
     return read_manifest(settings.bundles_dir / entry.location)[0]
-
-
-def _after(cursor: str, names: list[str]) -> int:
-    """Where the page behind a cursor begins. Raises InputError for one that names nothing."""
-    if not cursor:
-        return 0
-    if cursor not in names:
-        raise InputError(f"cursor {cursor!r} is of no page here; begin without one")
-    return names.index(cursor) + 1

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from netwarden.portal.access.people import needs, person
+from netwarden.portal.models.api import list_changes, list_models
 from netwarden.portal.models.card import data_facts, feature_lines, limits, lineage_facts
 from netwarden.portal.models.changes import move_budget, promote, roll_back
 from netwarden.portal.models.facts import (
@@ -15,6 +16,7 @@ from netwarden.portal.models.facts import (
     FIGURES,
     FLOWS_PER_DAY,
     ModelSummary,
+    RegistryView,
     budget_table,
     changes_of,
     compare,
@@ -25,11 +27,13 @@ from netwarden.portal.models.facts import (
     stated_manifest,
     summary_of,
 )
+from netwarden.portal.paging import Cursor
 from netwarden.portal.runs.links import mlflow_run
 from netwarden.settings import Settings
 
 router = APIRouter(include_in_schema=False)
 _ADMIN = [Depends(needs("admin"))]
+_SHOWN_BUNDLES = 50
 _SHOWN_CHANGES = 30
 
 
@@ -37,17 +41,21 @@ _SHOWN_CHANGES = 30
 def models_page(
     request: Request,
     bundle: Annotated[list[str], Query(default_factory=list, max_length=COMPARED)],
+    cursor: Cursor = "",
+    changes: Cursor = "",
     done: str = "",
 ) -> Response:
     """Bundles by schema, those chosen side by side, and the history."""
     settings: Settings = request.app.state.settings
     view = registry_view(settings)
-    summaries = [summary_of(settings, view, entry) for entry in view.entries]
+    page = list_models(request, cursor=cursor, limit=_SHOWN_BUNDLES)
+    history = list_changes(request, cursor=changes, limit=_SHOWN_CHANGES)
+    summaries = _with_champions(settings, view, page.models, first=not cursor)
     by_schema = {
         name: [each for each in summaries if each.schema_id == name]
         for name in sorted({s.schema_id for s in summaries})
     }
-    chosen = [each for each in summaries if each.bundle_id in bundle] or _to_compare(summaries)
+    chosen = [summary_of(settings, view, entry) for entry in view.entries if entry.bundle_id in bundle]
     return _page(
         request,
         "models.html",
@@ -56,9 +64,13 @@ def models_page(
         before={
             name: summary_of(settings, view, entry) for name in by_schema if (entry := view.before(name)) is not None
         },
-        comparison=compare(chosen),
+        comparison=compare(chosen or _to_compare(summaries)),
         most=COMPARED,
-        changes=changes_of(view.events[:_SHOWN_CHANGES]),
+        changes=history.changes,
+        changes_cursor=changes,
+        older_changes=history.cursor,
+        cursor=cursor,
+        older=page.cursor,
         serving={name: model.bundle.bundle_id for name, model in request.app.state.champions.serving().models.items()},
         done=next((each for each in summaries if each.bundle_id == done), None),
     )
@@ -127,6 +139,17 @@ def _page(request: Request, name: str, **facts: Any) -> Response:
 
 def _left_out(summary: ModelSummary) -> set[str]:
     return summary.at_another_threshold.keys() - summary.figures.keys()
+
+
+def _with_champions(
+    settings: Settings, view: RegistryView, page: list[ModelSummary], *, first: bool
+) -> list[ModelSummary]:
+    """A page of bundles: what serves stands on the first one, however old it is, and on no other."""
+    if not first:
+        return [each for each in page if each.role != "champion"]
+    shown = {each.bundle_id for each in page}
+    older = [entry for entry in view.entries if view.role(entry) == "champion" and entry.bundle_id not in shown]
+    return [*(summary_of(settings, view, entry) for entry in older), *page]
 
 
 def _to_compare(summaries: list[ModelSummary]) -> list[ModelSummary]:

@@ -14,6 +14,7 @@ from netwarden.errors import InputError, JobBusyError
 from netwarden.portal.access.audit import record
 from netwarden.portal.access.limits import limited
 from netwarden.portal.access.people import needs, person
+from netwarden.portal.paging import Next, TimeCursor, page_of
 from netwarden.portal.reference import faults
 from netwarden.portal.runs.links import mlflow_run, tracking_places
 from netwarden.portal.runs.param_form import Parameter, changed, field_sets, parameters, read_form
@@ -49,7 +50,7 @@ class RunList(BaseModel):
     model_config = ConfigDict(extra="forbid")
     runs: list[RunEntry]
     waiting: list[Waiting]
-    cursor: str | None = Field(description="For the next page; null: this is the last")
+    cursor: Next
 
 
 class Asked(BaseModel):
@@ -121,15 +122,14 @@ def drop_page(request: Request, waiting_id: str) -> Response:
 @router.get("/api/v1/runs", tags=["train"], summary="Training runs", responses=faults(422))
 def list_runs(
     request: Request,
-    cursor: Annotated[str, Query(max_length=100)] = "",
+    cursor: TimeCursor = "",
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> RunList:
     """Runs with their figures, newest first, and what each changed against the one before; `cursor` leads on."""
     settings: Settings = request.app.state.settings
     found = [job for job in jobs.recent(settings.home, KIND) if not cursor or job.id < cursor]
-    shown = found[:limit]
-    more = shown[-1].id if len(found) > limit else None
-    return RunList(runs=_entries(settings, shown), waiting=waiting(settings), cursor=more)
+    shown, older = page_of(found, limit, lambda job: job.id)
+    return RunList(runs=_entries(settings, shown), waiting=waiting(settings), cursor=older)
 
 
 @router.get("/api/v1/runs/parameters", tags=["train"], summary="Parameters of a run")

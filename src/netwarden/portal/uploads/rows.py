@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from netwarden.flows.labels import BENIGN
+from netwarden.portal.paging import Next
 from netwarden.portal.uploads.uploads import ROWS, TRUTH, Upload
 
 Positions = npt.NDArray[np.int64]
@@ -85,7 +86,7 @@ class RowPage(BaseModel):
     model_config = ConfigDict(extra="forbid")
     rows: list[dict[str, Any]] = Field(description="row, verdict, prediction, score, family, endpoints, label if known")
     total: int = Field(description="Rows that meet the filter")
-    cursor: int | None = Field(description="For the next page; null: this is the last")
+    cursor: Next
 
 
 def find_rows(upload: Upload, query: RowQuery) -> Positions:

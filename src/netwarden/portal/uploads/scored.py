@@ -11,20 +11,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from netwarden.portal.access.audit import record
 from netwarden.portal.access.people import needs
 from netwarden.portal.models.facts import registry_view
+from netwarden.portal.paging import Limit, Next, PlaceCursor, TimeCursor, page_of, places
 from netwarden.portal.reference import faults
 from netwarden.portal.uploads.charts import others_of
 from netwarden.portal.uploads.rescoring import Difference, Rescored, rescored
 from netwarden.portal.uploads.rows import RowPage, RowQuery, TableQuery, find_rows, read_rows
 from netwarden.portal.uploads.truth import TruthReport, matrix, truth_report
 from netwarden.portal.uploads.uploads import Upload, UploadSummary, find_upload, recent_uploads
-from netwarden.portal.uploads.views import page_of
+from netwarden.portal.uploads.views import numbered
 from netwarden.scoring.model import Model
 
 router = APIRouter()
 _ANALYST = [Depends(needs("analyst"))]
-_FILES = 1000
+_FILES = 50  # that a page shows
 Verdict = Literal["", "benign", "known_attack", "novel"]
-Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 class UploadList(BaseModel):
@@ -32,13 +32,13 @@ class UploadList(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     uploads: list[UploadSummary]
-    cursor: str | None = Field(description="For the next page; null: this is the last")
+    cursor: Next
 
 
 class RowsAsked(RowQuery):
     """A filter, and where its page begins."""
 
-    cursor: int = Field(0, ge=0, description="Of the page before")
+    cursor: PlaceCursor = ""
     limit: int = Field(100, ge=1, le=1000)
 
 
@@ -50,14 +50,15 @@ class Other(BaseModel):
 
 
 @router.get("/uploads", include_in_schema=False)
-def history_page(request: Request) -> Response:
+def history_page(request: Request, cursor: TimeCursor = "") -> Response:
     """Scored files, each with the bundle that scored it."""
     settings = request.app.state.settings
     view = registry_view(settings)
     return _page(
         request,
         "uploads.html",
-        uploads=recent_uploads(settings, _FILES),
+        page=list_uploads(request, cursor, _FILES),
+        cursor=cursor,
         champions=view.champions,
         kept=settings.portal.keep_uploads,
     )
@@ -71,7 +72,7 @@ def truth_page(request: Request, upload_id: str, asked: Annotated[TableQuery, Qu
     query = asked.filter()
     query = query if query.show in ("missed", "mistaken") else query.model_copy(update={"show": "missed"})
     positions = find_rows(upload, query)
-    page = page_of(asked.page, len(positions), request.app.state.settings.portal.page_rows)
+    page = numbered(asked.page, len(positions), request.app.state.settings.portal.page_rows)
     return _page(
         request,
         "truth.html",
@@ -104,7 +105,7 @@ def difference_page(
     """What another bundle makes of a file."""
     upload, model, again = _again(request, upload_id, bundle_id, record_it=False)
     positions = again.changed(before, after)
-    where = page_of(page, len(positions), request.app.state.settings.portal.page_rows)
+    where = numbered(page, len(positions), request.app.state.settings.portal.page_rows)
     return _page(
         request,
         "rescored.html",
@@ -119,11 +120,11 @@ def difference_page(
 
 
 @router.get("/api/v1/uploads", tags=["detect"], summary="Scored files", responses=faults(422))
-def list_uploads(request: Request, cursor: Annotated[str, Query(max_length=100)] = "", limit: Limit = 50) -> UploadList:
+def list_uploads(request: Request, cursor: TimeCursor = "", limit: Limit = 50) -> UploadList:
     """Scored files, newest first, each with its counts and the bundle that scored it; `cursor` leads on."""
-    found = recent_uploads(request.app.state.settings, _FILES)
-    found = [each for each in found if not cursor or each.id < cursor]
-    return UploadList(uploads=found[:limit], cursor=found[limit - 1].id if len(found) > limit else None)
+    found = recent_uploads(request.app.state.settings, limit + 1, cursor)
+    shown, older = page_of(found, limit, lambda each: each.id)
+    return UploadList(uploads=shown, cursor=older)
 
 
 @router.get("/api/v1/uploads/{upload_id}", tags=["detect"], summary="A scored file", responses=faults(404))
@@ -137,9 +138,8 @@ def rows(request: Request, upload_id: str, asked: Annotated[RowsAsked, Query()])
     """Rows that meet every part of a filter, in the order asked for; `cursor` leads on."""
     upload = find_upload(request.app.state.settings, upload_id)
     positions = find_rows(upload, RowQuery(**asked.model_dump(exclude={"cursor", "limit"})))
-    end = asked.cursor + asked.limit
-    found = read_rows(upload, positions[asked.cursor : end])
-    return RowPage(rows=found, total=len(positions), cursor=end if end < len(positions) else None)
+    here, following = places(asked.cursor, asked.limit, len(positions))
+    return RowPage(rows=read_rows(upload, positions[here]), total=len(positions), cursor=following)
 
 
 @router.get("/api/v1/uploads/{upload_id}/truth", tags=["detect"], summary="Truth of a file", responses=faults(404))
@@ -173,15 +173,14 @@ def changed_rows(
     bundle_id: str,
     before: Verdict = "",
     after: Verdict = "",
-    cursor: Annotated[int, Query(ge=0)] = 0,
+    cursor: PlaceCursor = "",
     limit: Limit = 100,
 ) -> RowPage:
     """Rows to which another bundle gives another verdict or family, with both answers; `cursor` leads on."""
     again = _again(request, upload_id, bundle_id, record_it=False)[2]
     positions = again.changed(before, after)
-    end = cursor + limit
-    found = again.page(positions[cursor:end])
-    return RowPage(rows=found, total=len(positions), cursor=end if end < len(positions) else None)
+    here, following = places(cursor, limit, len(positions))
+    return RowPage(rows=again.page(positions[here]), total=len(positions), cursor=following)
 
 
 def _again(

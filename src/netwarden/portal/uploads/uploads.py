@@ -193,10 +193,11 @@ def find_upload(settings: Settings, upload_id: str) -> Upload:
     return Upload(folder)
 
 
-def recent_uploads(settings: Settings, limit: int) -> list[UploadSummary]:
-    """What came of the last uploads, newest first."""
-    found = sorted(uploads_folder(settings).glob(f"*/{SUMMARY}"), reverse=True)
-    return [Upload(path.parent).summary for path in found[:limit]]
+def recent_uploads(settings: Settings, limit: int, before: str = "") -> list[UploadSummary]:
+    """What came of the last uploads, newest first; with `before`, an id, of those older than it."""
+    found = sorted((path.parent for path in uploads_folder(settings).glob(f"*/{SUMMARY}")), reverse=True)
+    older = [folder for folder in found if not before or folder.name < before]
+    return [Upload(folder).summary for folder in older[:limit]]
 
 
 def uploads_folder(settings: Settings) -> Path:

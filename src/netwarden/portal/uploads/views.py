@@ -84,7 +84,7 @@ def show_upload(request: Request, upload: Upload, asked: TableQuery | None = Non
     asked = asked or TableQuery()
     query = asked.filter()
     positions = find_rows(upload, query)
-    page = page_of(asked.page, len(positions), settings.portal.page_rows)
+    page = numbered(asked.page, len(positions), settings.portal.page_rows)
     summary = upload.summary
     columns = upload.columns()
     view = registry_view(settings)
@@ -146,7 +146,7 @@ def _validation(manifest: BundleManifest) -> dict[str, float]:
     return area | ({"recall": row.recall} if row is not None and row.recall is not None else {})
 
 
-def page_of(number: int, total: int, rows: int) -> PageOf:
+def numbered(number: int, total: int, rows: int) -> PageOf:
     """Page `number` of so many rows, or the last one there is."""
     last = max(1, -(-total // rows))
     number = min(max(number, 1), last)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from netwarden.errors import NotFoundError
 from netwarden.flows.labels import Families, load_families
 from netwarden.flows.schema import FlowSchema, load_schema, schema_ids
+from netwarden.portal.paging import Cursor, Limit, Next
 from netwarden.portal.reference import faults
 from netwarden.portal.watch.data_facts import (
     DatasetView,
@@ -31,8 +31,7 @@ from netwarden.portal.watch.data_facts import (
 
 router = APIRouter()
 _TAGS: list[str | Enum] = ["train"]
-Limit = Annotated[int, Query(ge=1, le=1000)]
-Cursor = Annotated[str, Query(max_length=4200, description="Of the page before, which says where this one begins")]
+_SETS = 24  # datasets that a page shows
 
 
 class DatasetDetails(BaseModel):
@@ -49,19 +48,21 @@ class DataOverview(BaseModel):
     model_config = ConfigDict(extra="forbid")
     datasets: list[DatasetView]
     quality: Quality | None = Field(description="Of the pipeline's last run; null: it has not run here")
+    cursor: Next
 
 
 @router.get("/data", include_in_schema=False)
-def data_page(request: Request) -> Response:
+def data_page(request: Request, cursor: Cursor = "") -> Response:
     """Datasets and schemas."""
     settings = request.app.state.settings
+    page = list_datasets(request, cursor, _SETS)
     response: Response = request.app.state.pages.render(
         request,
         "data.html",
-        datasets=datasets(settings),
+        page=page,
+        cursor=cursor,
         families=_families(request),
         family_of=family_of,
-        quality=quality(settings),
         schemas=[schema_view(load_schema(name, settings.schema_dir)) for name in schema_ids(settings.schema_dir)],
     )
     return response
@@ -101,11 +102,12 @@ def schema_page(request: Request, schema_id: str) -> Response:
     return response
 
 
-@router.get("/api/v1/datasets", tags=_TAGS, summary="Datasets of the store", responses=faults(503))
-def list_datasets(request: Request) -> DataOverview:
-    """All datasets with their counts, and what the pipeline's checks found last."""
+@router.get("/api/v1/datasets", tags=_TAGS, summary="Datasets of the store", responses=faults(422, 503))
+def list_datasets(request: Request, cursor: Cursor = "", limit: Limit = 100) -> DataOverview:
+    """Datasets by name with their counts, and what the pipeline's checks found last; `cursor` leads on."""
     settings = request.app.state.settings
-    return DataOverview(datasets=datasets(settings), quality=quality(settings))
+    found, following = datasets(settings, limit, cursor)
+    return DataOverview(datasets=found, quality=quality(settings), cursor=following)
 
 
 @router.get("/api/v1/datasets/{name}", tags=_TAGS, summary="One dataset", responses=faults(404, 503))

@@ -15,6 +15,7 @@ from netwarden.errors import InputError, NetwardenError
 from netwarden.flows.labels import Families
 from netwarden.flows.schema import LABEL, SPLIT, Column, FlowSchema
 from netwarden.logs import get
+from netwarden.portal.paging import Next, after, page_of
 from netwarden.settings import Settings
 from netwarden.sources.connect import open_flow_store
 from netwarden.sources.store import DatasetSummary, RejectedRow
@@ -62,7 +63,7 @@ class Quarantine(_Answer):
     """A page of rows that were kept out, in order of file and line."""
 
     rows: list[Rejected]
-    cursor: str | None = Field(description="For the next page; null: this is the last")
+    cursor: Next
 
 
 class QualityCheck(_Answer):
@@ -156,10 +157,12 @@ class LabelTables:
         return dict(sorted(counts.items(), key=lambda item: -sum(item[1].values())))
 
 
-def datasets(settings: Settings) -> list[DatasetView]:
-    """All of the store."""
+def datasets(settings: Settings, limit: int, cursor: str) -> tuple[list[DatasetView], str | None]:
+    """A page of those of the store, by name, and the cursor of the next. Raises InputError for one of no page."""
     with closing(open_flow_store(settings)) as store:
-        return [_view(store.summary(name)) for name in store.datasets()]
+        names = sorted(store.datasets())
+        shown, following = page_of(names[after(cursor, names) :], limit, lambda name: name)
+        return [_view(store.summary(name)) for name in shown], following
 
 
 def dataset(settings: Settings, name: str) -> DatasetView:
@@ -173,9 +176,8 @@ def quarantine(settings: Settings, name: str, limit: int, cursor: str) -> Quaran
     with closing(open_flow_store(settings)) as store:
         store.summary(name)
         found = store.quarantined(name, limit + 1, _place(cursor))
-    page = found[:limit]
-    last = f"{page[-1].line}:{page[-1].file}" if len(found) > limit else None
-    return Quarantine(rows=[Rejected(**vars(row)) for row in page], cursor=last)
+    shown, following = page_of(found, limit, lambda row: f"{row.line}:{row.file}")
+    return Quarantine(rows=[Rejected(**vars(row)) for row in shown], cursor=following)
 
 
 def reasons(settings: Settings, name: str) -> list[tuple[str, int]]:
@@ -235,7 +237,7 @@ def _place(cursor: str) -> tuple[str, int] | None:
         return None
     line, _, file = cursor.partition(":")
     if not re.fullmatch(r"\d{1,15}", line) or not file:
-        raise InputError(f"{cursor!r} is no cursor of a quarantine; take it from the answer before")
+        raise InputError(f"cursor {cursor!r} is not one of a quarantine; take it from the answer before")
     return file, int(line)
 
 
