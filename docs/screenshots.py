@@ -26,7 +26,7 @@ from netwarden.scoring.model import champion  # noqa: E402
 from tests.fixtures.bundles import SMALL_HYBRID, made_up_flows, train_bundle  # noqa: E402
 from tests.portal.conftest import Portal, listening, make_champion, portal_settings  # noqa: E402
 from tests.portal.stored import made_up_alerts, store_alerts  # noqa: E402
-from tests.portal.streamed import sample, scored, stream  # noqa: E402
+from tests.portal.streamed import labelled, sample, scored, stream  # noqa: E402
 
 WIDTHS = {"wide": (1440, 900), "phone": (390, 844)}
 
@@ -130,6 +130,7 @@ def fill_stream(portal: Portal, bundle: DetectorBundle) -> dict[str, str]:
     for second in range(120, 0, -1):
         at = now - timedelta(seconds=second)
         stream(portal.settings, scored(bundle, flows.slice(second * 23 % 2900, 40 + second * 7 % 30), at))
+    stream(portal.settings, scored(bundle, labelled(flows), now, "lab", "replay"))
     sample(portal.settings, flows)
     while portal.client.get("/api/v1/drift").json()["state"] == "measuring":
         time.sleep(0.2)

@@ -6,11 +6,13 @@ const table = find("rows");
 const rows = table.tBodies[0];
 const titles = JSON.parse(find("titles").textContent);
 const MOST_ROWS = 50;
+const DRAWN_EVERY_MS = 3000;
 const STATES = { flowing: "flows come in", quiet: "no flow for a while", nothing: "no flow yet", away: "the stream is away" };
 const ORIGINS = { live: "live interface", capture: "capture", replay: "replay" };
 const counted = (value) => String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, "\u2009");
 let cursor = Number(table.dataset.cursor);
 let missed = 0;
+let drawn = 0;
 let source;
 
 function element(name, text, className) {
@@ -55,6 +57,7 @@ function show(now) {
   alerts.setAttribute("points", points(now.series.alerts));
   for (const name of ["verdicts", "families", "protocols"]) showRates(find(name), now[name]);
   showSensors(now.sensors);
+  showTruths(now.labelled);
   missed += now.skipped;
   if (missed) find("skipped").textContent = `${counted(missed)} that met the filter were left out.`;
   showRows(now.rows);
@@ -98,6 +101,24 @@ function showSensors(sensors) {
   }));
 }
 
+// The page draws the tables itself: the part with them is fetched again when more truth has come, every few seconds.
+async function showTruths(labelled) {
+  const shown = find("truths");
+  if (labelled === Number(shown.dataset.labelled) || Date.now() - drawn < DRAWN_EVERY_MS) return;
+  drawn = Date.now();
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => ({ ok: false }));
+  if (!answer.ok || shown.contains(document.activeElement)) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = page.getElementById("truths");
+  const open = new Set(Array.from(shown.querySelectorAll("details[open]"), (each) => each.dataset.keyOf));
+  for (const each of fresh.querySelectorAll("details")) each.open = open.has(each.dataset.keyOf);
+  const wide = (part) => part.querySelectorAll(".scroll");
+  wide(fresh).forEach((each, at) => (each.dataset.left = wide(shown)[at]?.scrollLeft || 0));
+  shown.replaceWith(document.adoptNode(fresh));
+  for (const each of wide(fresh)) each.scrollLeft = Number(each.dataset.left);
+  table.classList.toggle("labelled", labelled > 0);
+}
+
 function showRows(flows) {
   if (!flows.length) return;
   rows.prepend(...flows.map(rowOf));
@@ -106,7 +127,7 @@ function showRows(flows) {
 
 function rowOf(flow) {
   const row = find("row").content.firstElementChild.cloneNode(true);
-  const [at, verdict, family, score, from, to, protocol, sensor] = row.cells;
+  const [at, verdict, family, truth, score, from, to, protocol, sensor] = row.cells;
   const time = element("time", flow.scored_at.slice(11, 19));
   time.dateTime = flow.scored_at;
   time.dataset.form = "second";
@@ -117,6 +138,7 @@ function rowOf(flow) {
   } else at.append(time);
   verdict.append(find(`badge-${flow.verdict}`).content.cloneNode(true));
   family.textContent = flow.family ? titles[flow.family] || flow.family : "";
+  truth.textContent = flow.label || "";
   score.textContent = flow.score.toFixed(3);
   showEnd(from, flow.source, flow.source_port);
   showEnd(to, flow.target, flow.target_port);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -12,13 +13,19 @@ from netwarden.flows.table import FlowTable
 from netwarden.scoring.scorer import Scorer
 from netwarden.settings import Settings
 from netwarden.sources.connect import open_feed
-from netwarden.streaming.batch import StreamBatch, pack
+from netwarden.streaming.batch import Badge, StreamBatch, pack
 from netwarden.streaming.sampled import ENTRIES, SAMPLES
 from netwarden.streaming.scored import ScoredBatch, write_scored
 
 
-def scored(bundle: DetectorBundle, flows: FlowTable, at: datetime | None = None, sensor: str = "edge") -> ScoredBatch:
-    """Flows between hosts of a small network, scored by a bundle 40 ms after they were sent."""
+def scored(
+    bundle: DetectorBundle,
+    flows: FlowTable,
+    at: datetime | None = None,
+    sensor: str = "edge",
+    source: Badge = "live",
+) -> ScoredBatch:
+    """Flows between hosts of a small network, scored 40 ms after they were sent; those of a replay have labels."""
     at = at or datetime.now(UTC)
     features = flows.arrow.drop_columns([name for name in ("label", "family") if name in flows.arrow.column_names])
     result = Scorer(bundle, threads=1).score(FlowTable(features, flows.schema_id))
@@ -32,8 +39,16 @@ def scored(bundle: DetectorBundle, flows: FlowTable, at: datetime | None = None,
         "dst_port": pa.array([(22, 53, 80, 443)[row % 4] for row in rows]),
         "protocol": pa.array([17 if row % 4 == 1 else 6 for row in rows]),
     }
+    about |= {"label": flows.arrow.column("label")} if source == "replay" else {}
     table = pa.table([*about.values(), *result.columns], names=[*about, *result.column_names])
-    return ScoredBatch(table, bundle.bundle_id, flows.schema_id, "live", sensor, at - timedelta(milliseconds=40), at)
+    return ScoredBatch(table, bundle.bundle_id, flows.schema_id, source, sensor, at - timedelta(milliseconds=40), at)
+
+
+def labelled(flows: FlowTable) -> FlowTable:
+    """Made-up flows with attack names for labels, one of each family."""
+    names = {"benign": "benign", "dos": "neptune", "probe": "nmap", "r2l": "guess_passwd"}
+    labels = pa.array([names[family] for family in flows.arrow.column("family").to_pylist()])
+    return replace(flows, arrow=flows.arrow.set_column(flows.names.index("label"), "label", labels))
 
 
 def stream(settings: Settings, *batches: ScoredBatch) -> None:

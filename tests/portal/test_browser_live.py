@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.portal.conftest import Portal, listening, make_champion, portal_settings
 from tests.portal.contrast import LOW_CONTRAST
-from tests.portal.streamed import scored, stream
+from tests.portal.streamed import labelled, scored, stream
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -43,6 +43,13 @@ def test_an_analyst_waits_for_flows_watches_them_come_pauses_and_filters(room, b
     expect(page).to_have_url(re.compile("source=10.0.0.2"))
     expect(rows.first.locator(".source")).to_contain_text("10.0.0.2")
     assert {row.split(":")[0] for row in page.locator("#rows .source").all_inner_texts()[1:]} == {"10.0.0.2"}
+    expect(page.locator("#truths")).to_be_hidden()
+    stream(room.settings, scored(bundle, labelled(flows.slice(42, 60)), sensor="lab", source="replay"))
+    expect(page.get_by_role("heading", name="Truth of the replay")).to_be_visible(timeout=6000)
+    expect(page.locator("#truths")).to_contain_text("60 flows")
+    stream(room.settings, scored(bundle, labelled(flows.slice(102, 40)), sensor="lab", source="replay"))
+    expect(page.locator("#truths")).to_contain_text("100 flows", timeout=6000)
+    expect(rows.first.locator(".truth")).to_have_text(re.compile("benign|neptune|nmap|guess_passwd"))
     for colours, width in (("light", 1440), ("dark", 390)):
         page.emulate_media(color_scheme="dark" if colours == "dark" else "light", reduced_motion="reduce")
         page.set_viewport_size({"width": width, "height": 844})

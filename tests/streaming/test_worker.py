@@ -11,6 +11,8 @@ import pytest
 
 from netwarden.errors import BundleError, InputError
 from netwarden.flows.table import FlowTable, MeterStamp, alert_id
+from netwarden.scoring.model import Model
+from netwarden.scoring.scorer import Scorer
 from netwarden.sections import StreamSettings
 from netwarden.sources.embedded_alerts import EmbeddedAlertStore
 from netwarden.sources.memory_queue import MemoryFeed, MemoryQueue
@@ -58,6 +60,21 @@ def test_an_alert_says_where_it_is_from_and_holds_its_flow(queue, alerts, choose
     assert (alert.origin, alert.sensor, alert.bundle_id) == ("replay", "test", bundle.bundle_id)
     assert (alert.truth, alert.features["src_bytes"]) == (row["label"], row["src_bytes"])
     assert not {"flow_id", "label", "family"} & set(alert.features)
+
+
+def test_a_label_that_comes_with_a_flow_never_reaches_the_scorer(queue, alerts, named_flows, bundle, nsl_schema):
+    scorer, seen = Scorer(bundle, threads=1), list[str]()
+
+    class Watched:
+        def score(self, table, path):
+            seen.extend(table.names)
+            return scorer.score(table, path)
+
+    assert "label" in named_flows.names
+    send(queue, named_flows.slice(0, 500))
+    work_off(worker_of(queue, alerts, lambda _: Model(Watched(), nsl_schema)), queue)
+    assert set(bundle.preprocessor.names) <= set(seen)
+    assert "label" not in seen
 
 
 def test_what_is_delivered_twice_alerts_once_even_by_another_bundle(

@@ -24,6 +24,7 @@ def serve(settings: Settings, host: str = "", port: int = 0) -> None:
     portal = settings.portal.model_copy(update=given)
     app = create_app(settings.model_copy(update={"portal": portal}))
     server = server_of(app, portal.host, portal.port, grace_s=_GRACE_S)
+    app.state.scored.follow()  # not only once somebody looks, since counts of a replay should be whole
     listener = listen(server)
     _announce(app.state.access, portal.host, listener.getsockname()[1])
     leave_to_stay()

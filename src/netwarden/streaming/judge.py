@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from netwarden.errors import InputError, SchemaError
 from netwarden.flows.alert import Alert
-from netwarden.flows.table import alert_id
+from netwarden.flows.schema import LABEL
+from netwarden.flows.table import FlowTable, alert_id
 from netwarden.scoring.alerts import alerts_of
 from netwarden.scoring.model import Model
 from netwarden.sources.store import Message
@@ -87,7 +88,7 @@ def _judge(batch: StreamBatch, model: Model, at: datetime) -> Judged:
     arrow = batch.flows.arrow
     if arrow.column(FLOW_ID).null_count:
         raise InputError("a flow has no flow_id, so its alert could not be told from others")
-    result = model.scorer.score(batch.flows, path="stream")
+    result = model.scorer.score(_without_truth(batch.flows), path="stream")
     ended_by = column_of(arrow, ENDED_BY)
     interim = None if ended_by is None else pc.fill_null(pc.equal(ended_by, INTERIM), False).to_pylist()
     alerts = alerts_of(
@@ -100,6 +101,11 @@ def _judge(batch: StreamBatch, model: Model, at: datetime) -> Judged:
         interim=interim,
     )
     return Judged(batch, model.bundle.bundle_id, result, alerts, _withdrawn(arrow, result))
+
+
+def _without_truth(flows: FlowTable) -> FlowTable:
+    """Flows as a network shows them: a label that came along stands beside the verdict and never leads to it."""
+    return replace(flows, arrow=flows.arrow.drop_columns([LABEL])) if LABEL in flows.names else flows
 
 
 def _withdrawn(arrow: Any, result: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""The truth of a scored file beside its verdicts: what was found, what was missed, and what was flagged for nothing."""
+"""Truth beside verdicts, of a scored file or of a replay: what was found, missed, and flagged for nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from netwarden.errors import LabelError, NotFoundError
 from netwarden.flows.labels import BENIGN, Families
-from netwarden.flows.truth import OTHER
+from netwarden.flows.truth import ATTACK, OTHER
 from netwarden.portal.uploads.rows import TRUE_FAMILY, forget_table, row_table
 from netwarden.portal.uploads.uploads import ROWS, SUMMARY, TRUTH, TRUTH_SCHEMA, Upload
 
@@ -42,7 +42,7 @@ class Cell(BaseModel):
 
 
 class TruthReport(BaseModel):
-    """Truth and verdicts of a file."""
+    """Truth beside the verdicts of some flows."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -87,11 +87,18 @@ class Matrix:
     lines: tuple[tuple[str, tuple[int, ...], int], ...]  # family, counts, their sum
 
 
+Counts = Mapping[tuple[str, str, str], int]  # (label, true family, answer) → rows; label "": the truth is not known
+
+
 def truth_report(upload: Upload) -> TruthReport:
     """What came of the labels of a file. Raises NotFoundError where it holds none."""
     if not upload.has_truth:
         raise NotFoundError(f"{upload.summary.name} says no labels; send a file with a label column to see the truth")
-    counts = _counts(upload)
+    return report_of(_counts(upload))
+
+
+def report_of(counts: Counts) -> TruthReport:
+    """Confusion and recall of counted rows; an answer is benign, novel, or the family the detector named."""
     known = {(label, family, said): rows for (label, family, said), rows in counts.items() if label}
     attacks = {key: rows for key, rows in known.items() if key[0] != BENIGN}
     benign = {key: rows for key, rows in known.items() if key[0] == BENIGN}
@@ -125,13 +132,23 @@ def matrix_of(rows: Mapping[tuple[str, str], int]) -> Matrix:
 
 def put_truth(upload: Upload, labels: Sequence[str], families: Families) -> None:
     """Keep the truth of a file that came without: a label for each of its scored rows, empty where nobody knows."""
-    family = {label: _family(families, label) for label in set(labels)}
+    family = {label: family_of(label, families) or None for label in set(labels)}
     rows = pq.read_table(upload.folder / ROWS, columns=["row"]).column("row")
     table = pa.table({"row": rows, "label": [label or None for label in labels], "family": [family[x] for x in labels]})
     pq.write_table(table.cast(TRUTH_SCHEMA), upload.folder / TRUTH)
     forget_table(upload.folder)
     told = upload.summary.model_copy(update={"labelled": sum(1 for label in labels if label)})
     (upload.folder / SUMMARY).write_text(told.model_dump_json(), encoding="utf-8")
+
+
+def family_of(label: str, families: Families, own: Mapping[str, str] | None = None) -> str:
+    """Family of a label that stands beside flows; `own`: what its schema says of names. Empty where there is none."""
+    if label in ("", BENIGN, ATTACK):
+        return label
+    try:
+        return (own or {}).get(label) or families.family(families.canonical(label))
+    except LabelError:
+        return OTHER
 
 
 def _counts(upload: Upload) -> dict[tuple[str, str, str], int]:
@@ -165,12 +182,3 @@ def _by_name(attacks: dict[tuple[str, str, str], int]) -> list[AttackRecall]:
             )
         )
     return sorted(names, key=lambda each: (each.recall, -each.rows, each.label))
-
-
-def _family(families: Families, label: str) -> str | None:
-    if not label or label == BENIGN:
-        return label or None
-    try:
-        return families.family(families.canonical(label))
-    except LabelError:
-        return OTHER

@@ -14,8 +14,10 @@ from starlette.concurrency import run_in_threadpool
 from netwarden.flows.labels import load_families
 from netwarden.portal.reference import body, faults
 from netwarden.portal.rendering import problem
+from netwarden.portal.uploads.truth import matrix
 from netwarden.portal.watch.live_facts import Live, LiveQuery, live
 from netwarden.portal.watch.scored_flows import ScoredFlows
+from netwarden.portal.watch.stream_truth import StreamTruths, stream_truths
 
 router = APIRouter()
 _TICK_S = 1.0
@@ -28,12 +30,16 @@ Asked = Annotated[LiveQuery, Query()]
 @router.get("/live", include_in_schema=False)
 def live_page(request: Request, asked: Asked) -> Response:
     """What is scored now."""
-    families = load_families(request.app.state.settings.schema_dir / "families.yaml").families
+    settings = request.app.state.settings
+    families = load_families(settings.schema_dir / "families.yaml").families
+    lately = _scored(request).lately()
+    truths = stream_truths(lately.tallies, settings)
     response: Response = request.app.state.pages.render(
         request,
         "live.html",
         asked=asked,
-        now=live(_scored(request).lately(), asked),
+        now=live(lately, asked),
+        truths=[(told, matrix(told.truth)) for told in truths],
         titles={name: family.title for name, family in families.items()},
         query=request.url.query,
     )
@@ -49,6 +55,13 @@ def live_now(
 ) -> Live:
     """Rates, delays, sensors and the latest flows that meet the filter."""
     return live(_scored(request).lately(), asked, after, limit)
+
+
+@router.get("/api/v1/live/truth", tags=["alerts"], summary="What the detector makes of a replay")
+def live_truth(request: Request) -> StreamTruths:
+    """Where labels come with streamed flows, as in a replay: confusion and recall of each attack, since it began."""
+    truths = stream_truths(_scored(request).lately().tallies, request.app.state.settings)
+    return StreamTruths(truths=truths)
 
 
 @router.get(

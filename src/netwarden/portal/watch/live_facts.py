@@ -75,6 +75,7 @@ class Live(_Answer):
                 "alerts_per_s": 1.2,
                 "flows": 81230,
                 "alerts": 240,
+                "labelled": 0,
                 "delay_ms": {"p50": 38.0, "p95": 91.0},
                 "verdicts": {"benign": 411.1, "known_attack": 0.9, "novel": 0.3},
                 "families": {"dos": 0.9},
@@ -94,6 +95,7 @@ class Live(_Answer):
     alerts_per_s: float
     flows: int = Field(description="Since the portal follows the stream, and what the feed still held then")
     alerts: int
+    labelled: int = Field(description="Flows whose truth came along; /api/v1/live/truth judges them")
     delay_ms: dict[str, float] = Field(description="p50 and p95 from sensor to stored alerts, of the last minute")
     verdicts: dict[str, float]
     families: dict[str, float] = Field(description="Of alerts")
@@ -165,6 +167,7 @@ def live(known: Lately, asked: LiveQuery, after: int = 0, limit: int = 100) -> L
         alerts_per_s=sum(_alerts(second) for second in lately) / _RATE_S,
         flows=known.flows,
         alerts=known.alerts,
+        labelled=sum(tally.labelled for tally in known.tallies),
         delay_ms=_delays(known.delays_s),
         verdicts=_rates(second.verdicts for second in lately),
         families=_rates(second.families for second in lately),

@@ -18,6 +18,7 @@ from netwarden.detectors.reference import SCORE_EDGES
 from netwarden.errors import InputError, NetwardenError
 from netwarden.flows.table import alert_id
 from netwarden.logs import get
+from netwarden.portal.watch.stream_truth import Tallies, Tally
 from netwarden.settings import Settings
 from netwarden.sources.connect import open_feed
 from netwarden.streaming.batch import ENDED_BY, FLOW_ID, INTERIM
@@ -93,10 +94,11 @@ class Lately:
     watched: tuple[Watched, ...]
     rows: tuple[ScoredFlow, ...]
     scores: dict[str, npt.NDArray[np.int64]]  # bundle id → flows per SCORE_EDGES bin
+    tallies: tuple[Tally, ...]
 
 
 class ScoredFlows:
-    """Follows the feed from the first question on, in a thread of its own. Safe to share between threads."""
+    """Follows the feed from `follow` or the first question on, in a thread of its own. Safe to share."""
 
     def __init__(self, settings: Settings) -> None:
         self._feed = open_feed(settings)
@@ -114,10 +116,11 @@ class ScoredFlows:
         self._watched: dict[tuple[str, str, str], Watched] = {}
         self._rows: deque[ScoredFlow] = deque(maxlen=_ROWS)
         self._scores: dict[str, npt.NDArray[np.int64]] = {}
+        self._tallies = Tallies()
 
     def lately(self) -> Lately:
         """What is known now; the first to ask waits a moment for what the feed still holds."""
-        self._start()
+        self.follow()
         self._caught_up.wait(_WAIT_S * 4)
         with self._lock:
             minute = datetime.now(UTC) - timedelta(minutes=1)
@@ -132,6 +135,7 @@ class ScoredFlows:
                 tuple(sorted(map(replace, self._watched.values()), key=lambda each: each.last_seen, reverse=True)),
                 tuple(self._rows),
                 {name: counts.copy() for name, counts in self._scores.items()},
+                self._tallies.copy(),
             )
 
     @contextmanager
@@ -151,7 +155,8 @@ class ScoredFlows:
         if self._thread is not None:
             self._thread.join(_WAIT_S * 4)
 
-    def _start(self) -> None:
+    def follow(self) -> None:
+        """Begin, if nobody has: what the feed drops before is missed."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._follow, name="scored flows", daemon=True)
@@ -211,6 +216,7 @@ class ScoredFlows:
             self._first_at = self._first_at or batch.scored_at
             self._last_at = batch.scored_at
             self._see(batch, int(alerting.sum()))
+            self._tallies.add(batch)
             for row in rows:
                 self._number += 1
                 self._rows.append(_row(self._number, row, batch))
