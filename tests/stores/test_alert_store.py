@@ -468,6 +468,15 @@ def test_alerts_are_found_by_words_and_networks(store, where, expected):
     assert store.count(where) == len(expected)
 
 
+@pytest.mark.parametrize(("start", "found"), [("10.1.*", 256), ("10.1.0.*", 3), ("10.1.0.1*", 1), ("10.10.*", 0)])
+def test_words_that_begin_alike_are_found_however_many_they_are(store, start, found):
+    sources = [f"10.1.{number // 3}.{number % 3}" for number in range(256)]
+    store.add([alert(number, source=source) for number, source in enumerate(sources)])
+    shown = store.find({"text": Words(start)}, limit=500).alerts
+    assert [one.source for one in shown] == [one for one in reversed(sources) if one.startswith(start[:-1])]
+    assert len(shown) == store.count({"text": Words(start)}) == found
+
+
 _FEATURES = {"$service": "http", "community_id": "1:LQU9qZlK+B5F3KDmev6m5PMibrg=", "rate": 3.0}
 
 

@@ -17,6 +17,7 @@ _LATE_IDS = 1_000_000 * TICK_IDS  # a second: how far beyond its time an id may 
 _READ_SORTED = 100_000  # alerts that an index in order of time may lead to before one goes through all by time
 _READ_ALL = 20_000  # the same of an index whose alerts must all be read and sorted
 _ASK_EACH = 3_000  # alerts that may be asked one by one whether they hold words
+_MOST_WORDS = 200  # that begin alike and are asked for one by one
 _OPERATORS = {"equal": "IS ?", "at_least": ">= ?", "below": "< ?"}
 
 
@@ -51,7 +52,7 @@ def plan(connection: sqlite3.Connection, wanted: Sequence[Condition], before_id:
         clause, values = f"{clause} AND alert.id < ?", (*values, before_id)
     if not words:
         return Plan(f"alert {f'INDEXED BY alert_by_{index}' if index else 'NOT INDEXED'}", clause, values, "alert.id")
-    asked = " AND ".join(match(one.values) for one in words)
+    asked = " AND ".join(_match(connection, str(word)) for one in words for word in one.values)
     if index:
         clause += " AND EXISTS (SELECT 1 FROM words WHERE words MATCH ? AND words.rowid = alert.id)"
         return Plan(f"alert INDEXED BY alert_by_{index}", clause, (*values, asked), "alert.id")
@@ -72,9 +73,27 @@ def clause_of(wanted: Sequence[Condition]) -> tuple[str, tuple[Any, ...]]:
     return " AND ".join(parts), tuple(values)
 
 
-def match(words: Sequence[Any]) -> str:
-    """Words as the index of words is asked for them."""
-    return " AND ".join(f'"{word[:-1]}"*' if word.endswith("*") else f'"{word}"' for word in words)
+def _match(connection: sqlite3.Connection, word: str) -> str:
+    """A word as the index of words is asked for it.
+
+    How words begin is asked as those that begin so, where they are few: for the beginning itself SQLite gathers all
+    that it leads to before it gives the newest.
+    """
+    if not word.endswith("*"):
+        return f'"{word}"'
+    known = _beginning(connection, word[:-1])
+    return f"({' OR '.join(known)})" if 0 < len(known) <= _MOST_WORDS else f'"{word[:-1]}"*'
+
+
+def _beginning(connection: sqlite3.Connection, start: str) -> list[str]:
+    """Quoted words of the index that begin so, at most one more than are of use."""
+    connection.execute("CREATE VIRTUAL TABLE IF NOT EXISTS temp.known_words USING fts5vocab(main, words, instance)")
+    found: list[str] = []
+    following = connection.execute("SELECT term FROM known_words WHERE term >= ? LIMIT 1", (start,)).fetchone()
+    while following and following[0].startswith(start) and len(found) <= _MOST_WORDS:
+        found.append(f'"{following[0]}"')
+        following = connection.execute("SELECT term FROM known_words WHERE term > ? LIMIT 1", following).fetchone()
+    return found
 
 
 def _part(one: Condition) -> tuple[str, tuple[Any, ...]]:
