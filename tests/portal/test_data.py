@@ -36,6 +36,7 @@ def test_labels_are_counted_by_split_in_the_background_and_add_up(library):
     wait_until(lambda: told()["labels"]["state"] == "done", "counts")
     dataset, counts = told()["dataset"], told()["labels"]["counts"]
     assert {label: sum(by_split.values()) for label, by_split in counts.items()} == dataset["labels"]
+    assert told()["reasons"] == {"duration: … is no number": 120}
     for split, rows in dataset["splits"].items():
         assert sum(by_split.get(split, 0) for by_split in counts.values()) == rows
     page = library.client.get("/data/sets/nsl_kdd", headers={"Accept": "text/html"}).text
@@ -72,6 +73,8 @@ def test_pages_show_the_pipelines_checks_and_every_schema(library):
     schemas = library.client.get("/api/v1/schemas").json()
     for schema in schemas:
         assert f"/data/schemas/{schema['id']}" in page
+    families = library.client.get("/api/v1/families").json()
+    assert families["attacks"]["nmap"]["family"] == "probe" and families["families"]["probe"]["title"]
     page = library.client.get("/data/schemas/netwarden_flow", headers={"Accept": "text/html"}).text
     assert "flow_duration_us" in page
     assert "T1046" in page

@@ -137,6 +137,8 @@ def test_a_row_that_is_no_flow_is_listed_with_its_reason_and_the_others_are_scor
 
 def test_the_sample_of_a_schema_can_be_uploaded(portal):
     sample = portal.client.get("/schemas/nsl_kdd/sample.npy")
+    codes = portal.client.get("/api/v1/schemas/nsl_kdd/codes").json()
+    assert codes["protocol_type"] == {"icmp": 0, "tcp": 1, "udp": 2}
     assert sample.status_code == 200
     answer = send(portal, sample.content).json()
     assert (answer["rows"], answer["rejected"]) == (5, 0)

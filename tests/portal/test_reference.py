@@ -3,9 +3,13 @@
 import re
 
 import pytest
+from fastapi.routing import APIRoute, iter_route_contexts
 from jsonschema import Draft202012Validator
 
+from netwarden.portal.app import create_app
 from netwarden.portal.reference import PROBLEM, Health, Predictions, Problem, Readiness
+from tests.fixtures.data import ROOT
+from tests.portal.conftest import portal_settings
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +39,23 @@ def test_the_reference_lists_what_programs_ask_and_no_page(document):
     ]
     assert strange == []
     assert {"/predict", "/score", "/batch_score", "/train", "/api/v1/alerts"} <= set(document["paths"])
+
+
+def test_the_guide_names_an_address_of_the_api_for_each_page(document, tmp_path):
+    found = [one.original_route for one in iter_route_contexts(create_app(portal_settings(tmp_path)).routes)]
+    routes = [one for one in found if isinstance(one, APIRoute)]
+    told = {one.path for one in routes if "GET" in (one.methods or ()) and one.include_in_schema}
+    pages = {one.path for one in routes if "GET" in (one.methods or ())} - told - {"/login"}
+    pages = {path for path in pages | {"/runs/{run_id}"} if not path.startswith("/static/")}
+    text = (ROOT / "docs" / "guide-portal.md").read_text()
+    lines = dict(
+        re.findall(r"^\| `(/[^`]*)` \| (.+) \|$", text.partition("## Every page and its API")[2], re.MULTILINE)
+    )
+    assert set(lines) == pages
+    for page, line in lines.items():
+        named = [path for path in re.findall(r"`(/[^`]+)`", line) if path not in ("/rows", "/openapi.json")]
+        assert named or page == "/docs", page
+        assert set(named) <= set(document["paths"]), page
 
 
 def test_every_body_of_json_that_is_sent_or_answered_has_an_example_of_its_shape(document, operations):

@@ -84,6 +84,8 @@ def count(portal: Portal, query: str) -> int:
         ("source=203.0.113.0/30", 16),
         ("target=db", 21),
         ("text=novel", 1),
+        (f"text={4:032x}", 1),
+        (f"text={'f' * 32}", 0),
         ("text=203.0.113.* probe", 20),
         ("score_to=0.9", 0),
         ("score_from=0.9&score_to=1", 23),
@@ -91,6 +93,7 @@ def count(portal: Portal, query: str) -> int:
 )
 def test_alerts_are_found_by_direction_network_name_of_a_machine_words_and_scores(portal, query, expected):
     assert count(portal, query) == expected
+    assert portal.client.get(f"/api/v1/alerts/count?{query}").json() == {"count": expected}
 
 
 def test_what_is_no_network_is_refused_in_a_sentence(portal):

@@ -7,16 +7,17 @@ import time
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
 import pytest
 
 from netwarden.errors import InputError
 from netwarden.portal.uploads.progress import Scoring, UnderWay
 from netwarden.portal.uploads.rescoring import Difference
-from netwarden.portal.uploads.rows import RowPage
+from netwarden.portal.uploads.rows import RowPage, RowQuery, find_rows
 from netwarden.portal.uploads.scored import UploadList
 from netwarden.portal.uploads.scoring import incoming, score_upload
 from netwarden.portal.uploads.truth import TruthReport
-from netwarden.portal.uploads.uploads import FLOWS
+from netwarden.portal.uploads.uploads import FLOWS, ROWS, Upload
 from netwarden.scoring.model import load
 from tests.fixtures.bundles import made_up_flows, train_bundle
 from tests.portal.conftest import listening, make_champion, portal_settings
@@ -115,11 +116,40 @@ def test_filters_narrow_together_and_search_looks_into_texts_and_numbers(house, 
     assert {row["label"] for row in rows_of(house, labelled, q="NEPT").rows} == {"neptune"}
     assert [row["row"] for row in rows_of(house, labelled, q="17").rows] == [17]
     assert [row["row"] for row in rows_of(house, labelled, q="row:17").rows] == [17]
+    found = rows_of(house, labelled, q="1", limit=1000).rows
+    assert found[0]["row"] == 1
+    found = rows_of(house, labelled, q="dos", limit=1000).rows  # the family, and labels that hold it
+    exact = ["dos" in (row["family"], row["label"]) for row in found]
+    assert exact == sorted(exact, reverse=True)
     page = house.client.get(f"/uploads/{labelled}?q=nept&sort=score&down=yes", headers=HTML).text
     assert 'aria-sort="descending"' in page
     nothing = house.client.get(f"/uploads/{labelled}?q=zzz", headers=HTML).text
     assert "No row meets this filter" in nothing
     assert house.client.get(f"/uploads/{labelled}?sort=nothing").status_code == 422
+
+
+def test_what_was_typed_exactly_comes_before_what_only_holds_it(tmp_path):
+    rows = range(40)
+    table = pa.table(
+        {
+            "row": rows,
+            "verdict": ["benign"] * 40,
+            "score": [number / 40 for number in rows],
+            "family": pa.nulls(40, pa.string()),
+            "src_ip": [f"10.0.0.{40 - number}" for number in rows],
+            "dst_port": [17 if number == 30 else 80 for number in rows],
+            "protocol": [17 if number % 5 == 0 else 6 for number in rows],
+        }
+    )
+    pq.write_table(table, tmp_path / ROWS)
+
+    def found(q: str, **order) -> list[int]:
+        return [int(position) for position in find_rows(Upload(tmp_path), RowQuery(q=q, **order))]
+
+    assert found("17") == [17, 0, 5, 10, 15, 20, 25, 30, 35, 23]  # row, then port or protocol, then a part of 10.0.0.17
+    assert found("17", sort="score", down=True) == [17, 35, 30, 25, 23, 20, 15, 10, 5, 0]
+    assert found("10.0.0.1")[0] == 39 and len(found("10.0.0.1")) == 11
+    assert found("row:17") == [17] and found("9" * 30) == []
 
 
 def test_another_bundle_scores_the_file_again_and_the_difference_is_told(house, labelled, flows, second):
@@ -134,6 +164,9 @@ def test_another_bundle_scores_the_file_again_and_the_difference_is_told(house, 
         assert each.rows == sum(row["verdict"] == each.before and verdict == each.after for row, verdict in pairs)
     changed = house.client.get(f"/api/v1/uploads/{labelled}/rescored/{second.bundle_id}/rows?limit=1000").json()
     assert changed["total"] == told.changed == len(changed["rows"])
+    assert told == Difference.model_validate(
+        house.client.get(f"/api/v1/uploads/{labelled}/rescored/{second.bundle_id}").json()
+    )
     scores = direct.column("score").to_pylist()
     assert all(row["other_score"] == scores[row["row"]] for row in changed["rows"])
     posted = house.client.post(f"/uploads/{labelled}/rescore", data={"bundle_id": second.bundle_id})

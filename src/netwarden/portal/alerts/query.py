@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -14,6 +15,7 @@ from netwarden.portal.alerts.known_networks import Direction, KnownNetworks, joi
 from netwarden.sources.filters import SHOWN, Range, Where, Words
 
 PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 47: "GRE", 50: "ESP", 58: "ICMPv6", 132: "SCTP"}
+_ALERT_ID = re.compile(r"\s*[0-9a-fA-F]{32}\s*")
 _YEARS = (1971, 2200)  # of what can be asked for; a timeline around either end still has dates
 _NUMBERS = {name.lower(): number for number, name in PROTOCOLS.items()}
 
@@ -48,7 +50,9 @@ class AlertFilter(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     text: Annotated[str | None, BeforeValidator(_unset)] = Field(
-        None, max_length=200, description="Words that the alert holds anywhere, all of them; `web*`: that begin so"
+        None,
+        max_length=200,
+        description="Words that the alert holds anywhere, all of them; `web*`: that begin so; or its id",
     )
     family: _Text = Field(None, description="Of a known attack, such as `dos`")
     verdict: Annotated[Verdict | None, BeforeValidator(_unset)] = None
@@ -89,7 +93,7 @@ class AlertFilter(BaseModel):
             "protocol": self.protocol,
             "sensor": self.sensor,
             "state": self.state,
-            "text": None if self.text is None else Words(self.text),
+            **_words(self.text),
             "source": None if self.source is None else known.endpoint(self.source),
             "target": None if self.target is None else known.endpoint(self.target),
         }
@@ -108,6 +112,13 @@ class AlertFilter(BaseModel):
     def address(self, path: str, **changes: str | None) -> str:
         """The address of a path with this filter, but for changes; None drops a field."""
         return _address(path, self.chosen() | changes)
+
+
+def _words(text: str | None) -> dict[str, Any]:
+    """What free text asks for: the one alert of an id, else words."""
+    if text is None:
+        return {}
+    return {"alert_id": text.strip().lower()} if _ALERT_ID.fullmatch(text) else {"text": Words(text)}
 
 
 class AlertQuery(AlertFilter):

@@ -40,6 +40,13 @@ class Bin(BaseModel):
     partial: bool = Field(description="There were more, which are not counted: the filter matches too many")
 
 
+class Count(BaseModel):
+    """How many alerts there are."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"count": 12_840}})
+    count: int
+
+
 class Group(BaseModel):
     """Alerts of the same source, target, family and verdict."""
 
@@ -86,6 +93,12 @@ def list_timeline(
 ) -> list[Bin]:
     """Alerts that meet the filter in equal spans of whole minutes, oldest first, without gap; outer spans whole."""
     return [Bin.model_validate(each) for each in timeline(request, asked, bins)]
+
+
+@router.get("/api/v1/alerts/count", tags=["alerts"], summary="Exactly how many", responses=faults(422))
+def count_alerts(request: Request, asked: Filter) -> Count:
+    """Alerts that meet the filter now, all counted: what a decision on all of them would be about."""
+    return Count(count=request.app.state.alerts.count(where_of(request, asked)))
 
 
 @router.get("/api/v1/alerts/groups", tags=["alerts"], summary="Repeated alerts", responses=faults(422))

@@ -99,6 +99,21 @@ def sample(request: Request, schema_id: str) -> Response:
     )
 
 
+@router.get(
+    "/api/v1/schemas/{schema_id}/codes",
+    tags=["detect"],
+    summary="Codes of categories",
+    responses={
+        200: {"content": {"application/json": {"example": {"protocol_type": {"icmp": 0, "tcp": 1, "udp": 2}}}}},
+        **faults(422, 503),
+    },
+)
+def codes(request: Request, schema_id: str) -> dict[str, dict[str, int]]:
+    """Column → category → the number that stands for it in a plain `.npy` array, as a schema's champion reads it."""
+    found: dict[str, dict[str, int]] = request.app.state.champions.choose(schema_id).category_codes()
+    return found
+
+
 @router.post("/restore", include_in_schema=False, dependencies=[Depends(needs("admin"))])
 def restore(request: Request, bundle_id: Annotated[str, Form()]) -> Response:
     """Bring a bundle back from the backup."""

@@ -26,6 +26,7 @@ SORTS = ("row", "score", "verdict", "family", "label", "started_at", "src_ip", "
 _TEXTS = ("verdict", "family", "src_ip", "dst_ip", "label")
 _NUMBERS = ("row", "src_port", "dst_port", "protocol")
 TRUE_FAMILY = "true_family"
+_DIGITS = 18  # of a number that a column can hold
 _INDEX = "table.arrow"
 _REMEMBERED = 16  # filters whose rows stay found; 8 MB each at a million rows
 
@@ -53,7 +54,7 @@ class RowQuery(BaseModel):
     q: _Text = Field(
         None,
         max_length=100,
-        description="Part of an address, verdict, family or label; a port, a row; `row:17` is that row alone",
+        description="Part of an address, verdict, family or label; a port; a row (it comes first); `row:17`: it alone",
     )
     sort: Literal[SORTS] = "row"  # type: ignore[valid-type] # a tuple of literals
     down: bool = Field(False, description="The largest first")
@@ -140,6 +141,8 @@ def _found(folder: Path, _stamp: int, query: RowQuery) -> Positions:
         positions = positions[np.argsort(-keys if query.down else keys, kind="stable")]
     elif query.down:
         positions = positions[::-1]
+    if query.q:
+        positions = positions[np.argsort(_farness(table, query)[positions], kind="stable")]
     positions.flags.writeable = False
     return positions
 
@@ -172,12 +175,34 @@ def _search(table: Any, text: str) -> npt.NDArray[np.bool_]:
     found = np.zeros(table.num_rows, dtype=bool)
     for name in _TEXTS:
         found |= _where(table, name, lambda texts: pc.match_substring(texts, text, ignore_case=True))
-    if text.isdigit():
-        for name in _NUMBERS:
-            if name in table.column_names:
-                values = pc.equal(table.column(name).cast(pa.int64()), int(text))
-                found |= pc.fill_null(values, False).to_numpy().astype(bool)
+    for name in _NUMBERS if text.isdecimal() else ():
+        found |= _equal(table, name, text)
     return found
+
+
+def _farness(table: Any, query: RowQuery) -> npt.NDArray[np.int8]:
+    """Of each row: 0 where its number was asked for, 1 where a value is all that was, 2 where it is part of one.
+
+    An order that somebody chose is only left for a row asked for by its number.
+    """
+    text = (query.q or "").strip()
+    far = np.full(table.num_rows, 2, dtype=np.int8)
+    if query.sort == "row" and not query.down:
+        for name in _TEXTS:
+            far[_where(table, name, lambda texts: pc.equal(pc.utf8_lower(texts), text.lower()))] = 1
+        for name in _NUMBERS if text.isdecimal() else ():
+            far[_equal(table, name, text)] = 1
+    if text.isdecimal():
+        far[_equal(table, "row", text)] = 0
+    return far
+
+
+def _equal(table: Any, name: str, number: str) -> npt.NDArray[np.bool_]:
+    """Rows whose number it is; none where there is no such column, or no such number."""
+    if name not in table.column_names or len(number) > _DIGITS:
+        return np.zeros(table.num_rows, dtype=bool)
+    values = pc.equal(table.column(name).cast(pa.int64()), int(number))
+    return np.asarray(pc.fill_null(values, False).to_numpy().astype(bool))
 
 
 def _where(table: Any, name: str, test: Any) -> npt.NDArray[np.bool_]:

@@ -162,6 +162,18 @@ def rescore(request: Request, upload_id: str, other: Other) -> Difference:
 
 
 @router.get(
+    "/api/v1/uploads/{upload_id}/rescored/{bundle_id}",
+    tags=["detect"],
+    summary="What another bundle made of a file",
+    responses=faults(404, 422, 503),
+)
+def difference(request: Request, upload_id: str, bundle_id: str) -> Difference:
+    """The same, of a bundle that was asked before."""
+    _, model, again = _again(request, upload_id, bundle_id, record_it=False)
+    return again.difference(model)
+
+
+@router.get(
     "/api/v1/uploads/{upload_id}/rescored/{bundle_id}/rows",
     tags=["detect"],
     summary="Rows with another verdict",

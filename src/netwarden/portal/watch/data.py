@@ -40,6 +40,9 @@ class DatasetDetails(BaseModel):
     model_config = ConfigDict(extra="forbid")
     dataset: DatasetView
     labels: LabelTable
+    reasons: dict[str, int] = Field(
+        description="Why rows were kept out, the most frequent first, among the first 2,000: … stands for what differs"
+    )
 
 
 class DataOverview(BaseModel):
@@ -80,7 +83,7 @@ def dataset_page(request: Request, name: str, cursor: Cursor = "") -> Response:
         table=_tables(request).of(found),
         families=_families(request),
         family_of=family_of,
-        reasons=reasons(settings, name) if found.quarantined else [],
+        reasons=list(_reasons(request, found).items()),
         page=quarantine(settings, name, 50, cursor),
         cursor=cursor,
     )
@@ -114,7 +117,7 @@ def list_datasets(request: Request, cursor: Cursor = "", limit: Limit = 100) -> 
 def show_dataset(request: Request, name: str) -> DatasetDetails:
     """A dataset with its labels by split, once they are counted."""
     found = dataset(request.app.state.settings, name)
-    return DatasetDetails(dataset=found, labels=_tables(request).of(found))
+    return DatasetDetails(dataset=found, labels=_tables(request).of(found), reasons=_reasons(request, found))
 
 
 @router.get(
@@ -139,6 +142,16 @@ def list_schemas(request: Request) -> list[SchemaView]:
 def show_schema(request: Request, schema_id: str) -> SchemaView:
     """Its columns, with types, units, ranges and meanings."""
     return schema_view(_schema(request, schema_id))
+
+
+@router.get("/api/v1/families", tags=_TAGS, summary="Families of attacks")
+def list_families(request: Request) -> Families:
+    """Every family and every attack name that belongs to it, with ATT&CK techniques; the same for every schema."""
+    return _families(request)
+
+
+def _reasons(request: Request, found: DatasetView) -> dict[str, int]:
+    return dict(reasons(request.app.state.settings, found.name)) if found.quarantined else {}
 
 
 def _schema(request: Request, schema_id: str) -> FlowSchema:
