@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from netwarden.detectors.bundle import DetectorBundle
+from netwarden.flows.labels import BENIGN
 from netwarden.flows.table import FlowTable
 from netwarden.scoring.scorer import Scorer
 from netwarden.settings import Settings
 from netwarden.sources.connect import open_feed
 from netwarden.streaming.batch import Badge, StreamBatch, pack
+from netwarden.streaming.heartbeat import HEARTBEATS, KEPT, Heartbeat, write_heartbeat
 from netwarden.streaming.sampled import ENTRIES, SAMPLES
 from netwarden.streaming.scored import ScoredBatch, write_scored
+from tests.portal.conftest import NAMES
 
 
 def scored(
@@ -46,7 +50,7 @@ def scored(
 
 def labelled(flows: FlowTable) -> FlowTable:
     """Made-up flows with attack names for labels, one of each family."""
-    names = {"benign": "benign", "dos": "neptune", "probe": "nmap", "r2l": "guess_passwd"}
+    names = NAMES | {BENIGN: BENIGN}
     labels = pa.array([names[family] for family in flows.arrow.column("family").to_pylist()])
     return replace(flows, arrow=flows.arrow.set_column(flows.names.index("label"), "label", labels))
 
@@ -56,6 +60,19 @@ def stream(settings: Settings, *batches: ScoredBatch) -> None:
     feed = open_feed(settings)
     for batch in batches:
         feed.append(write_scored(batch))
+
+
+def tell(settings: Settings, *beats: Heartbeat) -> None:
+    """Put heartbeats of roles where a portal of this process follows them: it must have been started before."""
+    feed = open_feed(settings, HEARTBEATS, KEPT)
+    for beat in beats:
+        feed.append(write_heartbeat(beat))
+
+
+def heartbeat(role: str = "worker", name: str = "w", seconds_ago: float = 0, **facts: Any) -> Heartbeat:
+    """How a role says it is, or was some time ago; `facts` are of its health."""
+    ended, at = facts.pop("ended", False), datetime.now(UTC) - timedelta(seconds=seconds_ago)
+    return Heartbeat(role, name, f"host-{name}", 9102, at, 57.2, {"components": {}, **facts}, ended)
 
 
 def sample(settings: Settings, flows: FlowTable, sensor: str = "edge") -> None:

@@ -7,13 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from netwarden.portal.charts import nice_top, spark, time_chart
-from netwarden.portal.watch.wellbeing import Tracking
+from netwarden.portal.watch.roles import Roles
+from netwarden.portal.watch.wellbeing import Tracking, stream_component
 from netwarden.sources.alert_store import TimeBin
 from netwarden.sources.connect import open_alert_store
+from netwarden.streaming.heartbeat import Heartbeat
 from tests.fixtures.servers import free_port, wait_until
 from tests.portal.conftest import Portal, listening, make_champion, portal_settings
 from tests.portal.stored import made_up_alerts, store_alerts
-from tests.portal.streamed import scored, stream
+from tests.portal.streamed import heartbeat, scored, stream, tell
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,8 @@ def test_the_state_counts_what_waits_and_is_well_once_all_is_judged(watch):
     told = watch.client.get("/api/v1/overview").json()
     assert (told["state"], told["headline"]) == ("alerts", f"{told['waiting']} alerts need you")
     watch.client.post("/api/v1/triage?state=new", json={"state": "duplicate", "who": "Ada"}).raise_for_status()
+    tell(watch.settings, heartbeat("worker", "w"))
+    wait_until(lambda: watch.client.get("/api/v1/overview").json()["roles"] != [], "the worker", 5)
     told = watch.client.get("/api/v1/overview").json()
     assert (told["state"], told["headline"], told["waiting"]) == ("well", "All is well", 0)
     assert {part["name"]: part["state"] for part in told["health"]} == {
@@ -72,6 +76,35 @@ def test_the_state_counts_what_waits_and_is_well_once_all_is_judged(watch):
         "Stream": "ok",
         "Tracking": "ok",
     }
+
+
+def test_sensors_and_workers_wherever_they_run_are_alive_in_need_or_silent_until_they_say_that_they_ended(watch):
+    def stream_is(state: str, detail: str) -> bool:
+        health = watch.client.get("/api/v1/overview").json()["health"]
+        part = next(each for each in health if each["name"] == "Stream")
+        return (part["state"], part["detail"]) == (state, detail)
+
+    def becomes(state: str, detail: str, *beats: Heartbeat) -> None:
+        tell(watch.settings, *beats)
+        wait_until(lambda: stream_is(state, detail), detail, 5)
+
+    away = {"store": {"ok": False, "detail": "disk full"}}
+    edge, ended = heartbeat("sensor", "edge", spooled_batches=1200), heartbeat("worker", "w", ended=True)
+    becomes("fault", "1 sensor and no worker: flows wait in the queue", edge, ended)
+    becomes("fault", "worker w on host-w:9102: store is away (disk full)", heartbeat(components=away))
+    becomes("ok", "1 sensor and 1 worker are alive", heartbeat())
+    page = watch.client.get("/overview").text
+    assert "sensor edge" in page and "1,200 batches wait on its disk" in page and "57.2 flows/s" in page
+    tell(watch.settings, heartbeat("worker", "killed", seconds_ago=60), heartbeat("sensor", "old", seconds_ago=4000))
+    with closing(Roles(watch.settings)) as roles:
+        found = {role.name: role for role in roles.now()}
+        fault = stream_component(watch.settings, "", roles.now())
+    assert {name: role.silent for name, role in found.items()} == {"edge": False, "w": False, "killed": True}
+    assert found["edge"].notes == ["1,200 batches wait on its disk"]
+    assert fault.state == "fault"
+    assert "worker killed on host-killed:9102 has given no sign of life since" in fault.detail
+    tell(watch.settings, *(heartbeat(role, name, ended=True) for role, name in (("sensor", "edge"), ("sensor", "old"))))
+    becomes("ok", "no sensors and 1 worker are alive", heartbeat("worker", "killed", ended=True))
 
 
 def test_without_a_detector_the_overview_says_what_to_do(empty_portal):

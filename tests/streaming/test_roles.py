@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 import urllib.error
 import urllib.request
 from contextlib import closing
@@ -9,18 +10,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from netwarden.errors import ConfigError
+from netwarden.errors import ConfigError, InputError
 from netwarden.portal.models.champions import Champions
 from netwarden.sources.connect import open_alert_store, open_feed, open_registry
 from netwarden.sources.filters import Range
-from netwarden.streaming.health import Health, roles_in_process, served
+from netwarden.sources.redis_queue import RedisFeed
+from netwarden.streaming.health import Health, served
+from netwarden.streaming.heartbeat import HEARTBEATS, KEPT, beating, read_heartbeat
 from netwarden.streaming.replay import ReplayPlan
 from netwarden.streaming.roles import run_sensor, run_together, run_worker
 from netwarden.streaming.sampled import ENTRIES, SAMPLES, sampled
 from netwarden.streaming.scored import read_scored
 from netwarden.streaming.sensor import replay_source
 from tests.fixtures.bundles import train_bundle
-from tests.fixtures.servers import wait_until
+from tests.fixtures.servers import free_port, wait_until
 from tests.streaming.conftest import expected_alerts, register, stored_alerts
 
 
@@ -33,8 +36,12 @@ def test_all_roles_in_one_process_store_exactly_what_the_scorer_says(deployment)
         assert stored_alerts(store) == expected_alerts(deployment.flows, deployment.bundle)
 
 
-def test_a_portal_in_the_same_process_follows_the_scored_flows_and_sees_how_the_roles_are(deployment):
-    settings, seen = deployment.settings, list[dict[str, object]]()
+def heartbeats(feed):
+    return [read_heartbeat(body) for _, body in feed.after("", KEPT, 0)]
+
+
+def test_a_portal_in_the_same_process_follows_the_scored_flows_and_the_heartbeats_of_the_roles(deployment):
+    settings, hearts = deployment.settings, open_feed(deployment.settings, HEARTBEATS, KEPT)
 
     def follow() -> None:
         feed = open_feed(settings)
@@ -42,13 +49,31 @@ def test_a_portal_in_the_same_process_follows_the_scored_flows_and_sees_how_the_
         samples = sampled([body for _, body in open_feed(settings, SAMPLES, ENTRIES).after("", ENTRIES, 1)])
         assert samples
         assert set(deployment.bundle.preprocessor.names) <= set(samples[0].flows.names)
-        wait_until(lambda: all("components" in role and role["components"] for role in roles_in_process()), "health")
-        seen.extend(roles_in_process())
+        wait_until(lambda: any(beat.flows_per_s for beat in heartbeats(hearts)), "a heartbeat under load", 10)
 
     source = replay_source(settings, ReplayPlan("made_up", rate=0))
     run_together(settings, source, Champions(settings).choose, threading.Event(), follow)
-    assert {(role["role"], role["status"]) for role in seen} >= {("worker", "ok")}
-    assert roles_in_process() == []
+    last = {beat.role: beat for beat in heartbeats(hearts)}
+    assert {(beat.role, beat.health["flows"], beat.ended) for beat in last.values()} == {
+        ("sensor", 1500, True),
+        ("worker", 1500, True),
+    }
+    assert (last["sensor"].name, last["worker"].health["status"]) == ("edge", "ok")
+    assert last["worker"].port != last["sensor"].port != 0
+
+
+def test_a_heart_beats_through_redis_at_its_pace_and_a_server_that_is_away_holds_no_role_up(redis_url):
+    with closing(RedisFeed(redis_url, HEARTBEATS, KEPT)) as feed:
+        with beating(feed, Health("worker"), "w", 9102, every_s=0.05):
+            wait_until(lambda: len(heartbeats(feed)) > 2, "three beats", 5)
+        assert [beat.ended for beat in heartbeats(feed)].count(True) == 1 and heartbeats(feed)[-1].ended
+    begun_s = time.monotonic()
+    away = RedisFeed(f"redis://127.0.0.1:{free_port()}/0", HEARTBEATS, KEPT)
+    with closing(away), beating(away, Health("worker"), "w", 9102, every_s=0.05):
+        time.sleep(0.1)
+    assert time.monotonic() - begun_s < 2
+    with pytest.raises(InputError, match="14 bytes are no heartbeat"):
+        read_heartbeat(b"GET / HTTP/1.1")
 
 
 def test_what_was_sent_is_finished_before_all_roles_stop(deployment):

@@ -57,6 +57,7 @@ from netwarden.portal.uploads import scored as upload_pages
 from netwarden.portal.watch import data, drift, live, overview
 from netwarden.portal.watch.data_facts import LabelTables
 from netwarden.portal.watch.drift_facts import DriftReports
+from netwarden.portal.watch.roles import Roles
 from netwarden.portal.watch.scored_flows import ScoredFlows
 from netwarden.portal.watch.wellbeing import Tracking
 from netwarden.settings import Settings
@@ -133,6 +134,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.notifier = Notifier(settings.notify, app.state.alerts, app.state.portal_store)
     app.state.scoring = FlowScoring(app.state.champions, app.state.alerts, settings.portal.record_scored)
     app.state.scored = ScoredFlows(settings)
+    app.state.roles = Roles(settings)
     app.state.tracking = Tracking(settings)
     app.state.label_tables = LabelTables(settings)
     app.state.drift = DriftReports(settings, app.state.champions)
@@ -170,6 +172,7 @@ async def _until_the_end(app: FastAPI) -> AsyncIterator[None]:
     app.state.alerts.close()
     app.state.portal_store.close()
     app.state.scored.close()
+    app.state.roles.close()
     app.state.label_tables.close()
     app.state.drift.close()
 

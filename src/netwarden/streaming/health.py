@@ -71,14 +71,6 @@ class Health:
             }
 
 
-_serving: list[Health] = []
-
-
-def roles_in_process() -> list[dict[str, Any]]:
-    """Snapshots of the sensors and workers that run in this process, as `/health` tells them."""
-    return [health.snapshot() for health in list(_serving)]
-
-
 class Backoff:
     """Waits that double up to a limit, each of a random length so that those who wait do not come back at once."""
 
@@ -114,11 +106,9 @@ def served(health: Health, host: str, port: int, refresh: Callable[[], None] = l
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="health", daemon=True)
     thread.start()
-    _serving.append(health)
     try:
         yield server.server_address[1]
     finally:
-        _serving.remove(health)
         server.shutdown()
         server.server_close()
         thread.join()

@@ -16,12 +16,13 @@ from netwarden.logs import get
 from netwarden.settings import Settings
 from netwarden.sources.connect import open_alert_store, open_feed, open_queue
 from netwarden.sources.store import Queue
-from netwarden.streaming.health import served
+from netwarden.streaming.health import Health, served
+from netwarden.streaming.heartbeat import HEARTBEATS, KEPT, beating
 from netwarden.streaming.judge import ChooseModel, Judged
 from netwarden.streaming.learning import Learner
 from netwarden.streaming.sampled import ENTRIES, SAMPLES, Sampler
 from netwarden.streaming.scored import prediction_logs
-from netwarden.streaming.sensor import Sensor, SensorReport, Source
+from netwarden.streaming.sensor import Sensor, SensorReport, Source, sensor_name
 from netwarden.streaming.tracing import Tracing, open_tracing
 from netwarden.streaming.worker import Worker
 
@@ -87,6 +88,7 @@ def _sense(settings: Settings, source: Source, queue: Queue, stop: threading.Eve
     with ExitStack() as opened:
         sensor = Sensor(source, queue, settings, tracing=_tracing(settings, "sensor", opened))
         port = opened.enter_context(served(sensor.health, stream.host, stream.sensor_port))
+        opened.enter_context(_heart(settings, sensor.health, sensor_name(stream), port))
         _log.info("sensor", extra={"source": source.badge, "health": f"http://{stream.host}:{port}/health"})
         return sensor.run(stop)
 
@@ -111,8 +113,15 @@ def _work(settings: Settings, choose: ChooseModel, queue: Queue, stop: threading
             worker.watch = partial(_tell, (sampler.watch, learner.watch))
             opened.enter_context(_in_thread(stop, learner.run, stop))
         port = opened.enter_context(served(worker.health, stream.host, stream.worker_port, lambda: _show_depth(queue)))
+        opened.enter_context(_heart(settings, worker.health, name, port))
         _log.info("worker", extra={"worker": name, "health": f"http://{stream.host}:{port}/health"})
         worker.run(stop)
+
+
+@contextmanager
+def _heart(settings: Settings, health: Health, name: str, port: int) -> Iterator[None]:
+    with closing(open_feed(settings, HEARTBEATS, KEPT)) as feed, beating(feed, health, name, port):
+        yield
 
 
 def _tell(watchers: Sequence[Callable[[Judged], None]], judged: Judged) -> None:

@@ -17,6 +17,7 @@ from netwarden.evaluation.drift import Drift, measure_score_drift
 from netwarden.portal.alerts.details import counted
 from netwarden.portal.runs.runs import KIND
 from netwarden.portal.watch.live_facts import LiveSensor, sensors
+from netwarden.portal.watch.roles import RoleNow
 from netwarden.portal.watch.scored_flows import Lately, ScoredFlows
 from netwarden.portal.watch.wellbeing import Component, Tracking, components
 from netwarden.scoring.model import Model
@@ -111,6 +112,7 @@ class Overview(_Answer):
                 "detectors": [],
                 "training": None,
                 "health": [{"name": "Store", "state": "ok", "detail": "SQLite under NETWARDEN_HOME", "advice": ""}],
+                "roles": [],
             }
         }
     )
@@ -132,6 +134,7 @@ class Overview(_Answer):
     detectors: list[InCharge]
     training: LastTraining | None
     health: list[Component]
+    roles: list[RoleNow] = Field(description="Sensors and workers on any machine, but those that have ended")
 
 
 def overview(request: Request, hours: int) -> Overview:
@@ -141,7 +144,8 @@ def overview(request: Request, hours: int) -> Overview:
     scored: ScoredFlows = state.scored
     tracking: Tracking = state.tracking
     lately, now = scored.lately(), datetime.now(UTC)
-    health = components(settings, state.alerts, state.champions, lately, tracking)
+    roles: list[RoleNow] = state.roles.now()
+    health = components(settings, state.alerts, state.champions, lately, roles, tracking)
     alerts = _Alerts(state.alerts, now, hours, usable=health[0].state == "ok")
     detectors = [_in_charge(settings, model, lately) for model in state.champions.serving().models.values()]
     expected = [each.rate.expected_per_day for each in detectors if each.rate.expected_per_day is not None]
@@ -162,6 +166,7 @@ def overview(request: Request, hours: int) -> Overview:
         detectors=detectors,
         training=_last_training(settings),
         health=health,
+        roles=roles,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -12,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from netwarden.errors import NetwardenError
 from netwarden.portal.models.champions import Champions
+from netwarden.portal.watch.roles import RoleNow
 from netwarden.portal.watch.scored_flows import Lately
 from netwarden.settings import Settings
 from netwarden.sources.store import AlertStore
-from netwarden.streaming.health import roles_in_process
 
 _PORTS = {"http": 80, "https": 443}
 _ASK_EVERY_S = 30.0
@@ -68,10 +69,16 @@ class Tracking:
 
 
 def components(
-    settings: Settings, alerts: AlertStore, champions: Champions, scored: Lately, tracking: Tracking
+    settings: Settings,
+    alerts: AlertStore,
+    champions: Champions,
+    scored: Lately,
+    roles: Sequence[RoleNow],
+    tracking: Tracking,
 ) -> list[Component]:
     """How everything is, in the order in which it matters."""
-    return [_store(settings, alerts), _detector(champions), _stream(settings, scored), tracking.component()]
+    stream = stream_component(settings, scored.fault, roles)
+    return [_store(settings, alerts), _detector(champions), stream, tracking.component()]
 
 
 def _store(settings: Settings, alerts: AlertStore) -> Component:
@@ -96,21 +103,41 @@ def _detector(champions: Champions) -> Component:
     return Component(name="Detector", state="ok", detail=", ".join(sorted(serving.models)) + " in charge")
 
 
-def _stream(settings: Settings, scored: Lately) -> Component:
-    if scored.fault:
+def stream_component(settings: Settings, fault: str, roles: Sequence[RoleNow]) -> Component:
+    """How the path from sensors to alerts is; `fault` is why the feed of scored flows cannot be read."""
+    if fault:
         advice = "Sensors keep flows on disk meanwhile; see that Redis runs and REDIS_URL is right"
-        return Component(name="Stream", state="fault", detail=scored.fault, advice=advice)
-    for role in roles_in_process():
-        for name, part in role.get("components", {}).items():
-            if not part["ok"]:
-                detail = f"{role['role']}: {name} is away ({part['detail']})"
-                return Component(
-                    name="Stream", state="fault", detail=detail, advice="It goes on by itself once that answers"
-                )
+        return Component(name="Stream", state="fault", detail=fault, advice=advice)
+    worst = next(filter(None, map(_fault_of, roles)), None)
+    if worst:
+        return worst
+    sensors, workers = (sum(each.role == role for each in roles) for role in ("sensor", "worker"))
+    if sensors and not workers:
+        detail = f"{_counted(sensors, 'sensor')} and no worker: flows wait in the queue"
+        return Component(name="Stream", state="fault", detail=detail, advice="netwarden worker scores them")
+    if roles:
+        detail = f"{_counted(sensors, 'sensor')} and {_counted(workers, 'worker')} are alive"
+        return Component(name="Stream", state="ok", detail=detail)
     if settings.redis_url:
-        return Component(name="Stream", state="ok", detail="Redis answers")
-    if roles_in_process() or scored.flows:
-        return Component(name="Stream", state="ok", detail="sensor and worker run in this process")
+        return Component(name="Stream", state="ok", detail="Redis answers; no sensor or worker is there")
     return Component(
         name="Stream", state="off", detail="no sensor here", advice="netwarden up --interface eth0 watches a network"
     )
+
+
+def _fault_of(role: RoleNow) -> Component | None:
+    who = f"{role.role} {role.name} on {role.host}:{role.port}"
+    if role.silent:
+        detail = f"{who} has given no sign of life since {role.last_seen:%H:%M:%S} UTC"
+        advice = "See whether it still runs, and start it again; what it had at hand goes to other workers"
+        if role.role == "sensor":
+            advice = "See whether it still runs, and start it again; meanwhile its network is not watched"
+        return Component(name="Stream", state="fault", detail=detail, advice=advice)
+    if role.faults:
+        advice = "It goes on by itself once that answers"
+        return Component(name="Stream", state="fault", detail=f"{who}: {role.faults[0]}", advice=advice)
+    return None
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count or 'no'} {what}{'' if count == 1 else 's'}"
