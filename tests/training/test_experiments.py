@@ -10,7 +10,7 @@ from netwarden.flows.schema import Subset
 from netwarden.params import Params, ResampleParams, TrainParams, TransformParams
 from netwarden.training.baselines import BASELINES, thresholds_of
 from netwarden.training.experiment_table import experiment_table
-from netwarden.training.experiments import BUDGETS, alerts_per_day, expected_precision, run_protocol
+from netwarden.training.experiments import BUDGETS, run_protocol, where_attacks_are_rare
 from tests.fixtures.toy import make_schema, make_table, with_column
 
 PARAMS = Params(
@@ -106,10 +106,10 @@ def test_a_protocol_that_leaves_no_rows_to_judge_by_is_refused(flows):
 
 
 def test_precision_and_alerts_follow_from_how_rare_attacks_are():
-    assert expected_precision(recall=0.9, false_positive_rate=0.01, prevalence=0.001) == pytest.approx(0.0826, abs=1e-4)
-    assert expected_precision(recall=0.9, false_positive_rate=0.0, prevalence=0.5) == 1
-    assert expected_precision(recall=0.0, false_positive_rate=0.0, prevalence=0.5) is None
-    assert alerts_per_day(1.0, 0.01, prevalence=0.1, benign_flows=900_000) == pytest.approx(109_000)
+    recall, rate = np.array([0.9, 0.9, 0.0, 1.0]), np.array([0.01, 0.0, 0.0, 0.01])
+    found = where_attacks_are_rare(recall, rate, 900_000)
+    assert found["precision_at_0.001"] == pytest.approx([0.0826, 1, np.nan, 0.0910], abs=1e-4, nan_ok=True)
+    assert found["alerts_per_day_at_0.1"][3] == pytest.approx(109_000)
 
 
 def test_the_table_has_a_row_per_model_and_says_what_is_missing(results):

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from netwarden.cli import app
 from netwarden.errors import ConfigError, NotFoundError
-from netwarden.evaluation.looks import PAGE
+from netwarden.evaluation.looks import PAGE, record_look
 from netwarden.params import load_params
 from netwarden.settings import load_settings
 from netwarden.sources.etl import run_etl
@@ -63,6 +64,17 @@ def test_the_official_split_is_one_table_with_both_test_sets_and_its_look_is_kep
     }
     lines = (workspace / PAGE).read_text().splitlines()
     assert "| nsl_kdd | experiments official: decision_tree, 1 seeds, budget 0.01 | accuracy 0." in lines[-1]
+
+
+def test_who_is_about_to_look_is_told_how_often_that_was_done(workspace, monkeypatch):
+    record_look(workspace, datetime.now(UTC), "abc", "nsl_kdd", "bundle", {"accuracy": 0.5})
+    said: list[str] = []
+    monkeypatch.setattr("netwarden.training.judging.MOST_LOOKS", 1)
+    monkeypatch.setattr("netwarden.training.judging.run_protocol", lambda *_, **__: sys.exit("not looked"))
+    with pytest.raises(SystemExit, match="not looked"):
+        judge_dataset(load_settings(_environment(workspace)), "official", "", "decision_tree", 1, said.append)
+    assert re.match(r"nsl_kdd: [12] looks at its test rows with different figures so far, 1 at most", said[0])
+    assert said[1].endswith("this look is one too many; its table is not to be published")
 
 
 def test_families_are_left_out_without_a_look_at_the_test_set(workspace):

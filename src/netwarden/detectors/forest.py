@@ -20,7 +20,7 @@ import xgboost as xgb
 from netwarden.detectors.base import FitRows, Matrix, Part, Scores
 from netwarden.detectors.boosters import TreeSum, likeliest, load_trees
 
-VOTES, FAMILY, FACTS = "votes.ubj", "family.ubj", "forest.json"
+_VOTES, _FAMILY, _FACTS = "votes.ubj", "family.ubj", "forest.json"
 _ROOT = 2**31 - 1  # what XGBoost writes for the parent of a root
 
 
@@ -61,11 +61,11 @@ class VotingTrees:
 
     def save(self, folder: Path) -> None:
         """Write the heads as XGBoost's own binary JSON."""
-        self.votes.save(folder / VOTES)
+        self.votes.save(folder / _VOTES)
         if self.family:
-            self.family.save(folder / FAMILY)
+            self.family.save(folder / _FAMILY)
         facts = {"families": self.families, "trees": self.trees}
-        (folder / FACTS).write_text(json.dumps(facts) + "\n", encoding="utf-8")
+        (folder / _FACTS).write_text(json.dumps(facts) + "\n", encoding="utf-8")
 
 
 def fit_votes(kind: str, rows: FitRows, classifier: Any, trees: int, threads: int) -> VotingTrees:
@@ -90,10 +90,10 @@ def fit_votes(kind: str, rows: FitRows, classifier: Any, trees: int, threads: in
 
 def load_votes(kind: str, folder: Path, threads: int) -> VotingTrees:
     """Trees that `VotingTrees.save` wrote."""
-    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
     families = tuple(facts["families"])
-    family = load_trees(folder / FAMILY, threads) if len(families) > 1 else None
-    return VotingTrees(kind, load_trees(folder / VOTES, threads), family, families, facts["trees"])
+    family = load_trees(folder / _FAMILY, threads) if len(families) > 1 else None
+    return VotingTrees(kind, load_trees(folder / _VOTES, threads), family, families, facts["trees"])
 
 
 def as_booster(trees: Sequence[tuple[Any, npt.NDArray[np.float64]]], features: int, threads: int) -> TreeSum:

@@ -28,17 +28,15 @@ def near_duplicates(table: FlowTable, schema: FlowSchema, _params: ValidateParam
     alike = _rounded_hashes(table, schema)
     if schema.split.policy == "official":
         tests = pc.equal(table.arrow.column(SPLIT), "test").to_numpy(zero_copy_only=False).astype(bool)
-        marks, of, whose = (
-            tests & np.isin(alike, alike[~tests]),
-            int(tests.sum()),
-            "test rows that are nearly a training row",
-        )
+        marks, of = tests & np.isin(alike, alike[~tests]), int(tests.sum())
+        whose = "test rows that are nearly a training row"
     else:
         exact = row_hashes(table.arrow, [column.name for column in schema.features])
         kinds = pd.Series(exact).groupby(alike).transform("nunique").to_numpy()
-        marks, of, whose = kinds > 1, len(table), "rows that are nearly another, which a random split would part"
-    share = marks.mean() * len(table) / max(of, 1)
-    return "near_duplicates", int(marks.sum()), f"{whose}: {share:.1%} of {of}, all numbers within a third", marks
+        marks, of = kinds > 1, len(table)
+        whose = "rows that are nearly another, which a random split would part"
+    found = int(marks.sum())
+    return "near_duplicates", found, f"{whose}: {found / max(of, 1):.1%} of {of}, all numbers within a third", marks
 
 
 def telling_identifiers(table: FlowTable, schema: FlowSchema, params: ValidateParams) -> Found:

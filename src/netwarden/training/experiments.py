@@ -7,7 +7,7 @@ mean over seeds: rows and seeds are drawn with replacement, a row with the same 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from netwarden.flows.schema import FlowSchema
 from netwarden.flows.table import FlowTable
 from netwarden.params import Params
 from netwarden.training.baselines import BASELINES, Judge, fit_judge
-from netwarden.training.rounds import open_round, seeded
+from netwarden.training.rounds import OpenRound, open_round, seeded
 
 BUDGETS = (0.001, 0.01, 0.05)
 PREVALENCES = (0.001, 0.01, 0.1)
@@ -89,14 +89,17 @@ def run_protocol(
     """Results of each model (default: the detector of `params`, then the baselines) on each round of a protocol."""
     chosen = tuple(dict.fromkeys(models or (params.train.detector, *BASELINES)))
     table = table if protocol.looks else without_test_rows(table, schema, params.transform)
+    per_day = params.evaluate.flows_per_day
     runs: dict[tuple[str, str], list[_Run]] = {}
     for seed in seeds:
         drawn = seeded(params, seed)
         for division in protocol.divide(table, schema, drawn.transform):
-            for model, run_of in _fit_all(division, table, schema, drawn, chosen):
-                for name, rows in {**({"": None} if division.whole else {}), **division.subsets}.items():
-                    held_out = " ".join(filter(None, (division.name, name)))
-                    runs.setdefault((held_out, model), []).append(run_of(rows))
+            rows = open_round(division, table, schema, drawn.transform)
+            for model in chosen:
+                outcomes, fit_s = _judged(model, rows, drawn)
+                for held_out, judging in _held_out(division, rows).items():
+                    run = _run(rows, judging, outcomes, per_day, fit_s)
+                    runs.setdefault((held_out, model), []).append(run)
                 # Without a figure: whoever stops a run half-way has not looked.
                 say(" ".join(filter(None, (protocol.name, division.name, f"seed {seed}: {model}"))))
     if not runs:
@@ -104,41 +107,25 @@ def run_protocol(
             f"{protocol.name} finds nothing to hold out among the training rows of schema {schema.id}: it takes "
             f"several kinds of attacks with at least {MIN_HELD_OUT_ROWS} rows each"
         )
-    per_day = params.evaluate.flows_per_day
     return [_result(held_out, model, each, per_day) for (held_out, model), each in runs.items()]
-
-
-def expected_precision(recall: float, false_positive_rate: float, prevalence: float) -> float | None:
-    """Share of attacks among alerts where so many of all flows are attacks; None where nothing alerts."""
-    hits, misses = recall * prevalence, false_positive_rate * (1 - prevalence)
-    return hits / (hits + misses) if hits + misses else None
-
-
-def alerts_per_day(recall: float, false_positive_rate: float, prevalence: float, benign_flows: float) -> float:
-    """Alerts on a day of so many benign flows, and of attacks in proportion."""
-    return benign_flows * (false_positive_rate + recall * prevalence / (1 - prevalence))
 
 
 # --- one seed ---------------------------------------------------------------------------------------------------
 
 
-def _fit_all(
-    division: Round, table: FlowTable, schema: FlowSchema, params: Params, models: Sequence[str]
-) -> Iterator[tuple[str, Callable[[Marks | None], _Run]]]:
-    """Per model, what makes its run on the rows that judge, or on those of them that are marked."""
-    rows = open_round(division, table, schema, params.transform)
-    for model in models:
-        started = time.perf_counter()
-        judge = fit_judge(model, rows.training, rows.preprocessor, params, BUDGETS)
-        fit_s = time.perf_counter() - started
-        outcomes = _outcomes(judge, rows.matrix, rows.labels, rows.families)
+def _held_out(division: Round, rows: OpenRound) -> dict[str, Marks]:
+    """What is held out, by name: all rows that judge, where they are judged as a whole, and each subset of them."""
+    every = {"": np.ones(len(rows.places), np.bool_)} if division.whole else {}
+    parts = every | {name: marked[rows.places] for name, marked in division.subsets.items()}
+    return {" ".join(filter(None, (division.name, name))): judging for name, judging in parts.items()}
 
-        def run_of(marked: Marks | None, outcomes: dict[float, Outcome] = outcomes, fit_s: float = fit_s) -> _Run:
-            here = np.ones(len(rows.places), np.bool_) if marked is None else marked[rows.places]
-            picked = {budget: outcome.where(here) for budget, outcome in outcomes.items()}
-            return _run(rows.places[here], picked, rows.seen, params.evaluate.flows_per_day, fit_s)
 
-        yield model, run_of
+def _judged(model: str, rows: OpenRound, params: Params) -> tuple[dict[float, Outcome], float]:
+    """What a model fitted on a round says of the rows that judge, by budget, and how long the fit took."""
+    started = time.perf_counter()
+    judge = fit_judge(model, rows.training, rows.preprocessor, params, BUDGETS)
+    fit_s = time.perf_counter() - started
+    return _outcomes(judge, rows.matrix, rows.labels, rows.families), fit_s
 
 
 def _outcomes(judge: Judge, matrix: npt.NDArray[np.float32], labels: Texts, families: Texts) -> dict[float, Outcome]:
@@ -160,17 +147,16 @@ def _named(suspects: Marks, names: Texts) -> npt.NDArray[np.object_]:
     return every
 
 
-def _run(
-    rows: npt.NDArray[np.int64], outcomes: Mapping[float, Outcome], seen: frozenset[str], per_day: int, fit_s: float
-) -> _Run:
+def _run(rows: OpenRound, judging: Marks, judged: Mapping[float, Outcome], per_day: int, fit_s: float) -> _Run:
+    outcomes = {budget: outcome.where(judging) for budget, outcome in judged.items()}
     figures = {"fit_s": fit_s}
     for budget, outcome in outcomes.items():
-        found = flat(measure(outcome, seen, budget, per_day)) | _in_service(outcome, per_day)
+        found = flat(measure(outcome, rows.seen, budget, per_day)) | _in_service(outcome, per_day)
         figures |= {f"{name}@{budget:g}": value for name, value in found.items()}
     first = next(iter(outcomes.values()))
-    unseen = first.attack & ~np.isin(first.labels, list(seen))
+    unseen = first.attack & ~np.isin(first.labels, list(rows.seen))
     alerts = [outcomes[budget].alerts for budget in BUDGETS]
-    return _Run(rows, np.column_stack([first.attack, unseen, *alerts]), figures)
+    return _Run(rows.places[judging], np.column_stack([first.attack, unseen, *alerts]), figures)
 
 
 def _in_service(outcome: Outcome, per_day: int) -> dict[str, float]:
@@ -178,13 +164,25 @@ def _in_service(outcome: Outcome, per_day: int) -> dict[str, float]:
     attack = outcome.attack
     if attack.all() or not attack.any():
         return {}
-    recall, rate = float(outcome.alerts[attack].mean()), float(outcome.alerts[~attack].mean())
+    recall, rate = (np.asarray(outcome.alerts[side].mean()) for side in (attack, ~attack))
+    return {
+        name: float(value)
+        for name, value in where_attacks_are_rare(recall, rate, per_day).items()
+        if np.isfinite(value)
+    }
+
+
+def where_attacks_are_rare(recall: Floats, false_positive_rate: Floats, per_day: int) -> dict[str, Floats]:
+    """Expected precision, and alerts on a day of so many benign flows, where each of PREVALENCES of all are attacks.
+
+    Where nothing alerts, precision is not a number.
+    """
     figures = {}
-    for prevalence in PREVALENCES:
-        precision = expected_precision(recall, rate, prevalence)
-        if precision is not None:
-            figures[f"precision_at_{prevalence:g}"] = precision
-        figures[f"alerts_per_day_at_{prevalence:g}"] = alerts_per_day(recall, rate, prevalence, per_day)
+    for rare in PREVALENCES:
+        hits, wrong = recall * rare, false_positive_rate * (1 - rare)
+        with np.errstate(invalid="ignore"):
+            figures[f"precision_at_{rare:g}"] = hits / (hits + wrong)
+        figures[f"alerts_per_day_at_{rare:g}"] = per_day * (hits + wrong) / (1 - rare)
     return figures
 
 
@@ -247,9 +245,6 @@ def _rates(marks: Marks, weights: Floats, per_day: int) -> dict[str, Floats]:
             rates[f"false_positive_rate@{budget:g}"] = false / (weights @ (judged & ~attack))
             rates[f"recall_seen_attacks@{budget:g}"] = weights @ (seen & alerts) / (weights @ seen)
             rates[f"recall_unseen_attacks@{budget:g}"] = weights @ (unseen & alerts) / (weights @ unseen)
-            recall, rate = rates[f"recall@{budget:g}"], rates[f"false_positive_rate@{budget:g}"]
-            for rare in PREVALENCES:
-                caught, wrongly = recall * rare, rate * (1 - rare)
-                rates[f"precision_at_{rare:g}@{budget:g}"] = caught / (caught + wrongly)
-                rates[f"alerts_per_day_at_{rare:g}@{budget:g}"] = per_day * (wrongly + caught) / (1 - rare)
+        rare = where_attacks_are_rare(rates[f"recall@{budget:g}"], rates[f"false_positive_rate@{budget:g}"], per_day)
+        rates |= {f"{name}@{budget:g}": values for name, values in rare.items()}
     return rates

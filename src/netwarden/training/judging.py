@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from netwarden.evaluation.crossing import cross
-from netwarden.evaluation.looks import LOOKED_AT, record_look
+from netwarden.evaluation.looks import LOOKED_AT, MOST_LOOKS, PAGE, looks_at, record_look
 from netwarden.evaluation.protocols import Protocol, protocol_of, without_test_rows
 from netwarden.params import Params, load_params
 from netwarden.settings import Settings
@@ -29,6 +29,8 @@ def judge_dataset(
     params, name = _chosen(settings, dataset, detector)
     chosen = protocol_of(protocol)
     table, schema = read_stored(settings, name)
+    if chosen.looks:
+        _tell_of_looks(settings, name, say)
     results = run_protocol(chosen, table, schema, params, range(1, seeds + 1), say=say)
     if chosen.looks:
         _record(settings, name, f"experiments {protocol}", results, "", params, seeds)
@@ -54,6 +56,7 @@ def judge_across(
     here, schema = read_stored(settings, name)
     apart = without_test_rows(here, schema, params.transform)
     crossing = cross(name, (apart, schema), judged_by, read_stored(settings, judged_by))
+    _tell_of_looks(settings, judged_by, say)
     results = run_protocol(crossing.protocol, crossing.table, crossing.schema, params, range(1, seeds + 1), say=say)
     _record(settings, judged_by, f"experiments {crossing.protocol.name} from {name}", results, judged_by, params, seeds)
     return crossing.protocol, results
@@ -75,6 +78,14 @@ def _chosen(settings: Settings, dataset: str, detector: str) -> tuple[Params, st
     kind = detector or params.train.detector
     train = params.train.model_copy(update={"detector": kind})
     return params.model_copy(update={"train": train}), dataset or params.ingest.dataset
+
+
+def _tell_of_looks(settings: Settings, dataset: str, say: Say) -> None:
+    """How often the test rows were looked at, before it is done once more."""
+    looks = looks_at(settings.workspace, dataset)
+    say(f"{dataset}: {looks} looks at its test rows with different figures so far, {MOST_LOOKS} at most ({PAGE})")
+    if looks >= MOST_LOOKS:
+        say(f"{dataset}: unless it repeats one of them, this look is one too many; its table is not to be published")
 
 
 def _record(
