@@ -1,4 +1,4 @@
-"""What streams goes on after a full disk, a clock that was set and a store that was away; health tells it meanwhile."""
+"""What streams outlives a full disk, a clock that was set, a store or portal that is away; health tells it."""
 
 import itertools
 import os
@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,17 +16,20 @@ import pyarrow as pa
 import pytest
 
 from netwarden.capture.meter import MeterSettings
+from netwarden.portal.models.champions import Champions
 from netwarden.settings import load_settings
 from netwarden.sources.connect import open_alert_store
 from netwarden.sources.embedded_alerts import EmbeddedAlertStore
 from netwarden.sources.memory_queue import MemoryFeed, MemoryQueue
 from netwarden.streaming.clocks import clock_watch, wall_clock
 from netwarden.streaming.replay import ReplayPlan
-from netwarden.streaming.sensor import Sensor, live_source, replay_source
+from netwarden.streaming.roles import run_sensor, run_worker
+from netwarden.streaming.sensor import Flows, Sensor, Source, live_source, replay_source
 from netwarden.streaming.spool import Spool
 from netwarden.streaming.worker import Worker
 from tests.fixtures.servers import free_port, mongodb_stand_in, wait_until
-from tests.streaming.conftest import expected_alerts, stored_alerts
+from tests.portal.conftest import Portal, listening
+from tests.streaming.conftest import deploy, expected_alerts, stored_alerts
 from tests.streaming.test_sensor import RUNNING, Away, ids, one, outbox
 from tests.streaming.test_worker import SETTINGS, send
 
@@ -184,3 +188,52 @@ def test_while_mongodb_is_away_alerts_wait_and_then_each_is_there_once(choose, n
                 wait_until(lambda: queue.depth() == 0, "recovery")
                 assert worker.health.snapshot()["status"] == "ok"
                 assert stored_alerts(alerts) == expected_alerts(named_flows.slice(0, 1000), bundle)
+
+
+def test_while_the_portal_is_gone_sensor_and_worker_go_on_and_the_next_portal_has_every_alert(
+    flows, bundle, redis_url, tmp_path
+):
+    deployment = deploy(tmp_path / "home", flows, bundle, REDIS_URL=redis_url)
+    settings, stop, portal_gone = deployment.settings, threading.Event(), threading.Event()
+    source = half_then(replay_source(settings, ReplayPlan("made_up", rate=0, batch_rows=500)), portal_gone)
+    sensor = threading.Thread(target=run_sensor, args=(settings, source, stop))
+    worker = threading.Thread(target=run_worker, args=(settings, Champions(settings).choose, stop, "w"))
+    sensor.start()
+    worker.start()
+    try:
+        with closing(open_alert_store(settings)) as alerts:
+            with listening(settings) as portal:
+                wait_until(lambda: portal_tells(portal, "1 sensor and 1 worker are alive"), "both roles", 20)
+                wait_until(lambda: alerts.count() > 0, "the first alerts", 10)
+            portal_gone.set()
+            expected = expected_alerts(deployment.flows, bundle)
+            wait_until(lambda: stored_alerts(alerts) == expected, "all alerts, without a portal", 10)
+            with listening(settings) as portal:
+                wait_until(
+                    lambda: portal_tells(portal, "no sensors and 1 worker are alive"), "the end of the replay", 20
+                )
+                told = portal.client.get("/api/v1/overview").json()
+        assert told["waiting"] == len(expected)
+        assert (told["watched"][0]["sensor"], told["watched"][0]["flows"]) == ("edge", 1500)
+    finally:
+        portal_gone.set()
+        stop.set()
+        sensor.join()
+        worker.join()
+
+
+def half_then(source: Source, event: threading.Event) -> Source:
+    """A source that gives its first tables, and the others once the event is set."""
+
+    def flows(stop: threading.Event) -> Flows:
+        for number, table in enumerate(source.flows(stop)):
+            if number:
+                event.wait(60)
+            yield table
+
+    return replace(source, flows=flows)
+
+
+def portal_tells(portal: Portal, of_the_stream: str) -> bool:
+    health = portal.client.get("/api/v1/overview").json()["health"]
+    return ("Stream", "ok", of_the_stream) in {(part["name"], part["state"], part["detail"]) for part in health}
