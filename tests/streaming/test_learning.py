@@ -93,6 +93,7 @@ def test_a_flow_that_is_still_open_is_no_lesson(tmp_path, named_flows):
     lesson = lesson_in(tmp_path)
     lesson.take(batch_of(replace(table, arrow=table.arrow.append_column("ended_by", ended_by))))
     assert held(lesson) == ["flow-1", "flow-2"] and lesson.progress.passed == 2
+    assert (lesson.progress.live, lesson.progress.replayed) == (False, True)
 
 
 @pytest.fixture(scope="module")
@@ -157,13 +158,15 @@ def test_real_flows_of_a_network_that_is_met_calibrate_the_champion_once(met, ca
     assert (promoted.action, promoted.previous) == ("promote", met.bundle.bundle_id)
     passed = f"{len(met.flows):,}"
     assert promoted.why.startswith(f"calibrated on {passed} flows of another network")
-    assert f"of {passed} that passed in a learning period of {len(met.flows)}" in promoted.why
+    assert f"of {passed} that were replayed in a learning period of {len(met.flows)}" in promoted.why
     assert promoted.who.startswith("worker ")
     with closing(open_alert_store(met.settings)) as store:  # meanwhile they alerted as before
         assert stored_alerts(store) == expected_alerts(met.flows, met.bundle)
     said = " ".join(record.message for record in caplog.records)
     assert "learning this network; until that is done, flows alert by the threshold of training" in said
     assert "alerts a day of 1,000,000 flows" in said and "flows set aside as likely attacks" in said
+    assert "learned from test rows: figures on them no longer tell how well the new bundle detects" in said
+    assert "netwarden models rollback nsl_kdd --reason REASON takes this back" in said
     report = met.settings.home / "learning" / f"{champion.bundle_id}.txt"
     assert "before" in report.read_text(encoding="utf-8") and report.with_suffix(".csv").is_file()
     assert not (met.settings.home / "learning" / "nsl_kdd.arrow").exists()
@@ -228,7 +231,7 @@ def test_one_of_several_workers_learns_and_health_says_what_goes_on(met, judged)
     assert all(health.snapshot()["status"] == "ok" for _, health in workers)
 
 
-def test_too_few_flows_are_watched_for_longer_and_nothing_changes(met, judged):
+def test_too_few_flows_are_watched_for_longer_which_the_log_says_and_nothing_changes(met, judged, caplog):
     stop = threading.Event()
     stop.set()
     learner, health = learner_of(met, "500", "ann")
@@ -236,6 +239,8 @@ def test_too_few_flows_are_watched_for_longer_and_nothing_changes(met, judged):
     learner.watch(few)
     learner.run(stop)
     assert health.snapshot()["learning"]["least_flows"] == 1000
+    said = [(record.message, record.flows, record.least) for record in caplog.records if hasattr(record, "least")]
+    assert said == [("the span is over with too few flows, so it is watched on", 600, 1000)]
     assert champion_of(met).bundle_id == met.bundle.bundle_id
 
 

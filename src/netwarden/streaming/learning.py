@@ -54,6 +54,7 @@ class Learner:
         self._folder = settings.home / "learning"
         self._waiting: deque[Judged] = deque(maxlen=_WAITING)
         self._settled: set[str] = set()  # bundles with which there is nothing to learn
+        self._said_too_few = False
 
     def watch(self, judged: Judged) -> None:
         """Notice what was judged; costs the worker nothing to speak of."""
@@ -151,14 +152,19 @@ class Learner:
 
     def _calibrated(self, lesson: Lesson, model: Model) -> bool:
         """Whether the champion is calibrated now. Where that fails, the span is watched once more."""
-        if len(lesson) < least_rows(model.bundle.manifest.threshold.budget):
+        least = least_rows(model.bundle.manifest.threshold.budget)
+        if len(lesson) < least:
+            self._say_too_few(len(lesson), least)
             return False
         if is_settled(self._settings, model.bundle):  # by somebody else meanwhile
             self._settle(model.bundle.bundle_id, model.schema.id)
             return True
         flows = lesson.flows()
         sample = Sample(flows, np.arange(len(flows)), 0, cut=False)
-        occasion = f", of {lesson.progress.passed:,} that passed in a learning period of {self._settings.stream.learn}"
+        passed = "were replayed" if lesson.progress.replayed else "passed"
+        occasion = (
+            f", of {lesson.progress.passed:,} that {passed} in a learning period of {self._settings.stream.learn}"
+        )
         try:
             done = calibrate_model(self._settings, model, sample, f"worker {self._holder}", occasion=occasion)
         except NetwardenError as error:
@@ -168,6 +174,13 @@ class Learner:
         self._settle(done.entry.bundle_id, model.schema.id)
         self._report(done, lesson)
         return True
+
+    def _say_too_few(self, flows: int, least: int) -> None:
+        if not self._said_too_few:
+            self._said_too_few = True
+            _log.warning(
+                "the span is over with too few flows, so it is watched on", extra={"flows": flows, "least": least}
+            )
 
     def _report(self, done: Calibrated, lesson: Lesson) -> None:
         """Say what changed, in the log line by line, in files and at /health."""
@@ -180,6 +193,9 @@ class Learner:
         write_set_aside(done, report.with_suffix(".csv"))
         for line in text.splitlines():
             _log.warning(line)
+        if progress.replayed:
+            _log.warning("learned from test rows: figures on them no longer tell how well the new bundle detects")
+        _log.warning(f"netwarden models rollback {done.entry.schema_id} --reason REASON takes this back")
         self._health.note(
             learning={
                 "state": "learned",

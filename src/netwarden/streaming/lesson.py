@@ -45,12 +45,16 @@ def span_of(text: str) -> Span:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a lesson is: time spent watching, flows that passed, and whether all of them came as they happened."""
+    """How far a lesson is: time spent watching, flows that passed, whether all of them came as they happened.
+
+    `replayed`: some were test rows of a dataset.
+    """
 
     watched_s: float = 0.0
     passed: int = 0
     live: bool = True
     failed: int = 0  # times that this sample did not suffice
+    replayed: bool = False
 
     def over(self, span: Span) -> bool:
         """Whether the span is over, or once more that span for each failure."""
@@ -88,8 +92,12 @@ class Lesson:
         ended_by = column_of(arrow, ENDED_BY)
         if ended_by is not None:
             arrow = arrow.filter(pc.fill_null(pc.not_equal(ended_by, INTERIM), True))
-        live = self.progress.live and batch.source == "live"
-        self.progress = replace(self.progress, passed=self.progress.passed + arrow.num_rows, live=live)
+        self.progress = replace(
+            self.progress,
+            passed=self.progress.passed + arrow.num_rows,
+            live=self.progress.live and batch.source == "live",
+            replayed=self.progress.replayed or batch.source == "replay",
+        )
         self._meter = self._meter or batch.flows.meter
         low = arrow.filter(pa.array(_hashes(arrow) <= self._below))
         if low.num_rows:
