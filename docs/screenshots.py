@@ -7,9 +7,11 @@ Chromium. `--all` adds every page at two widths, light and dark, to look the des
 from __future__ import annotations
 
 import io
+import json
 import sys
 import tempfile
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,14 +21,20 @@ from playwright.sync_api import Browser, Page, sync_playwright
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the test fixtures make the small detector
 
+from netwarden import jobs  # noqa: E402
 from netwarden.detectors.bundle import DetectorBundle  # noqa: E402
 from netwarden.flows.schema import load_schema  # noqa: E402
+from netwarden.scoring.budget import set_budget  # noqa: E402
 from netwarden.scoring.codes import sample_npy  # noqa: E402
 from netwarden.scoring.model import champion  # noqa: E402
+from netwarden.settings import Settings  # noqa: E402
+from netwarden.sources.connect import open_flow_store  # noqa: E402
+from netwarden.sources.store import RejectedRow  # noqa: E402
 from tests.fixtures.bundles import SMALL_HYBRID, made_up_flows, train_bundle  # noqa: E402
-from tests.portal.conftest import Portal, listening, make_champion, portal_settings  # noqa: E402
+from tests.portal.conftest import NAMES, Portal, listening, make_champion, portal_settings  # noqa: E402
 from tests.portal.stored import made_up_alerts, store_alerts  # noqa: E402
 from tests.portal.streamed import labelled, sample, scored, stream  # noqa: E402
+from tests.stores.rows import flow_rows  # noqa: E402
 
 WIDTHS = {"wide": (1440, 900), "phone": (390, 844)}
 
@@ -51,6 +59,7 @@ def main() -> None:
             bundle = train_bundle(Path(folder) / "b", schema, flows, kind="hybrid", params=SMALL_HYBRID)
             make_champion(settings, bundle)
             pages = fill(portal) | fill_alerts(portal, bundle) | fill_stream(portal, bundle)
+            pages |= fill_rest(portal, pages["verdicts"])
             if everything:
                 for name, address in pages.items():
                     draw(chromium, portal, name, address, target)
@@ -79,8 +88,7 @@ def fill(portal: Portal) -> dict[str, str]:
     array = io.BytesIO()
     np.save(array, sample_npy(model.schema, model.vocabulary, 60))
     _sent(portal, {"file": ("sample.npy", array.getvalue())})
-    names = {"benign": "normal", "dos": "neptune", "probe": "nmap", "r2l": "guess_passwd"}
-    labels = [names[name] for name in made_up_flows(model.schema, 1200, 5).arrow.column("family").to_pylist()]
+    labels = [NAMES[name] for name in made_up_flows(model.schema, 1200, 5).arrow.column("family").to_pylist()]
     told = _sent(portal, {"file": ("labelled.csv", rows.assign(label=labels).to_csv(index=False).encode())})
     return {
         "uploads": "/uploads",
@@ -141,6 +149,52 @@ def fill_stream(portal: Portal, bundle: DetectorBundle) -> dict[str, str]:
         "schema": "/data/schemas/netwarden_flow",
         "drift": "/drift",
     }
+
+
+def fill_rest(portal: Portal, upload: str) -> dict[str, str]:
+    """Addresses of the pages on what is seldom looked at, once there is something on them."""
+    other = set_budget(portal.settings, 0.05, who="Ada").bundle_id
+    for name, shape in (("soc", "plain"), ("slack-night-shift", "slack")):
+        webhook = {"name": name, "shape": shape, "url": f"http://127.0.0.1:9/services/T0AB12CD3/B0EF45GH6/{name}"}
+        portal.client.post("/api/v1/notify", json=webhook).raise_for_status()
+    portal.client.post("/api/v1/notify/soc/test")  # nobody is there, which the page says
+    portal.client.post(f"/api/v1{upload}/rescore", json={"bundle_id": other}).raise_for_status()
+    with closing(open_flow_store(portal.settings)) as store:
+        for start, end, split, label in (
+            (0, 700, "train", "benign"),
+            (700, 800, "train", "neptune"),
+            (800, 830, "test", "nmap"),
+        ):
+            store.insert("office", "nsl_kdd", flow_rows(range(start, end), split, label))
+        text = "0,tcp,http,SF,181,5450,0,0,0,0,0,1,0,0,0,0,0,0,0,0,0,0,8,8,0.00,0.00"
+        store.quarantine(
+            "office", [RejectedRow("monday.csv", line, f"duration: 'v{line}' is no number", text) for line in range(70)]
+        )
+    run = _finished_run(portal.settings, other)
+    return {
+        "audit": "/audit",
+        "notify": "/notify",
+        "rescored": f"{upload}/rescored/{other}",
+        "run": f"/runs/{run}",
+        "dataset": "/data/sets/office",
+    }
+
+
+def _finished_run(settings: Settings, bundle_id: str) -> str:
+    """Id of a run that has ended well, after one that failed."""
+    jobs.start(settings.home, "train", ["false"], settings.workspace).wait(20)
+    job = jobs.start(settings.home, "train", ["echo", "1,200 flows read"], settings.workspace)
+    job.wait(20)
+    (job.folder / "results" / "plots").mkdir(parents=True)
+    (job.folder / "params.json").write_bytes((ROOT / "params.json").read_bytes())
+    metrics = {"recall": 0.9312, "false_positive_rate": 0.0031, "f1": 0.9417, "precision": 0.9524, "roc_auc": 0.9871}
+    (job.folder / "results" / "metrics.json").write_text(json.dumps({"test": metrics}))
+    receipt = {"bundle_id": bundle_id, "champion": True, "why": "no worse on validation", "run_id": ""}
+    (job.folder / "results" / "receipt.json").write_text(json.dumps(receipt))
+    (job.folder / "results" / "plots" / "confusion.csv").write_text(
+        "actual,predicted\n" + "dos,dos\ndos,benign\nbenign,benign\n" * 20
+    )
+    return job.id
 
 
 def _sent(portal: Portal, files: dict[str, tuple[str, bytes]]) -> str:

@@ -162,3 +162,26 @@ def test_pages_of_long_lists_lead_on_and_back(house, path, item, many):
 
 def _has_cursor(operation) -> bool:
     return "cursor" in {each["name"] for each in operation.get("parameters", [])}
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_long_lists_fit_a_phone_and_their_filters_are_at_hand(house, browser):
+    upload, bundle = house.names["upload_id"], house.names["bundle_id"]
+    hook = {"name": "a-name-of-forty-letters-such-as-this-one", "url": f"http://127.0.0.1:9/{'services/' * 12}"}
+    house.portal.client.post("/api/v1/notify", json=hook).raise_for_status()
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    lists = ("/audit", "/triage", "/suppressions", "/uploads", "/models", "/data", "/data/sets/set-7", "/notify")
+    for path in (*lists, f"/uploads/{upload}/rescored/{bundle}"):
+        page.goto(house.portal.address + path)
+        assert page.evaluate(_TOO_WIDE) == [], path
+    page.goto(house.portal.address + "/audit")
+    page.get_by_label("Action").fill("rescore")
+    page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**/audit?who=&action=rescore")
+    page.close()
+
+
+_TOO_WIDE = """() => [document.documentElement, ...document.querySelectorAll(".scroll")]
+  .filter(each => each.scrollWidth > each.clientWidth + 1)
+  .map(each => (each.getAttribute("aria-label") || each.localName) + " " + each.scrollWidth)"""
