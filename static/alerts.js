@@ -94,9 +94,10 @@ function offerBrush() {
 function offerTriageOfRows() {
   document.addEventListener("focusin", (event) => {
     const all = find("triage-all");
+    if (!all) return; // nothing to decide on, or no right to
     const row = event.target.closest("[data-rows] > tr");
     for (const link of document.querySelectorAll("[data-rows] [data-key=e]")) delete link.dataset.key;
-    if (all) row ? delete all.dataset.key : (all.dataset.key = "e");
+    row ? delete all.dataset.key : (all.dataset.key = "e");
     if (row && event.target.matches(".when a")) event.target.dataset.key = "e";
   });
   document.addEventListener("keydown", (event) => {

@@ -89,7 +89,7 @@ function showRun(card, run) {
   byId("log").textContent = run.log.join("\n");
   byId("log").scrollTop = byId("log").scrollHeight;
   byId("next").hidden = run.state !== "succeeded";
-  byId("cancel").hidden = run.state !== "running";
+  if (byId("cancel")) byId("cancel").hidden = run.state !== "running"; // only admins have it
   if (run.state === "failed") byId("output").open = true;
   const steps = byId("steps").children;
   run.steps.forEach((step, at) => {

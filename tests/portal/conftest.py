@@ -21,7 +21,7 @@ from netwarden.settings import Settings, load_settings
 from netwarden.sources.connect import open_registry
 from netwarden.sources.etl import run_etl
 from netwarden.sources.store import BundleEntry
-from tests.fixtures.bundles import made_up_flows
+from tests.fixtures.bundles import made_up_flows, train_bundle
 from tests.fixtures.data import ROOT
 
 
@@ -36,6 +36,8 @@ class Portal:
 
 
 Start = Callable[[Settings], Portal]
+# Family of made-up flows → what files of NSL-KDD call one of its attacks.
+NAMES = {"benign": "normal", "dos": "neptune", "probe": "nmap", "r2l": "guess_passwd"}
 
 
 def portal_settings(folder: Path, **portal: object) -> Settings:
@@ -94,13 +96,12 @@ def make_small_workspace(folder: Path, schema) -> Settings:
 def _write_files(folder: Path, schema) -> None:
     """Made-up rows as NSL-KDD's own files write them: no header, then attack name and difficulty."""
     folder.mkdir()
-    names = {"benign": "normal", "dos": "neptune", "probe": "nmap", "r2l": "guess_passwd"}
     for name, rows, seed in (("KDDTrain+.txt", 3000, 1), ("KDDTest+.txt", 800, 2)):
         flows = made_up_flows(schema, rows, seed).arrow
         features = flows.drop_columns(["label", "family"]).to_pylist()
         families = flows.column("family").to_pylist()
         lines = [
-            ",".join([*(str(value) for value in row.values()), names[family], "20"])
+            ",".join([*(str(value) for value in row.values()), NAMES[family], "20"])
             for row, family in zip(features, families, strict=True)
         ]
         (folder / name).write_text("\n".join(lines) + "\n")
@@ -113,6 +114,12 @@ def portal(bundle: DetectorBundle, tmp_path_factory) -> Iterator[Portal]:
     make_champion(settings, bundle)
     with listening(settings) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def second(nsl_schema, tmp_path_factory) -> DetectorBundle:
+    """Another bundle of the same schema."""
+    return train_bundle(tmp_path_factory.mktemp("b") / "other", nsl_schema, made_up_flows(nsl_schema, 1500, 2), seed=2)
 
 
 @pytest.fixture

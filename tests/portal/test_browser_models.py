@@ -8,17 +8,10 @@ import pyarrow.csv as pacsv
 import pytest
 from playwright.sync_api import expect
 
-from tests.fixtures.bundles import made_up_flows, train_bundle
-from tests.portal.conftest import listening, make_champion, portal_settings
+from tests.portal.conftest import NAMES, listening, make_champion, portal_settings
 from tests.portal.contrast import LOW_CONTRAST
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-NAMES = {"benign": "normal", "dos": "neptune", "probe": "nmap", "r2l": "guess_passwd"}
-
-
-@pytest.fixture(scope="module")
-def second(nsl_schema, tmp_path_factory):
-    return train_bundle(tmp_path_factory.mktemp("b") / "other", nsl_schema, made_up_flows(nsl_schema, 1500, 2), seed=2)
 
 
 @pytest.fixture(scope="module")

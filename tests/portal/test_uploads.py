@@ -19,16 +19,9 @@ from netwarden.portal.uploads.scoring import incoming, score_upload
 from netwarden.portal.uploads.truth import TruthReport
 from netwarden.portal.uploads.uploads import FLOWS, ROWS, Upload
 from netwarden.scoring.model import load
-from tests.fixtures.bundles import made_up_flows, train_bundle
-from tests.portal.conftest import listening, make_champion, portal_settings
+from tests.portal.conftest import NAMES, listening, make_champion, portal_settings
 
 HTML = {"Accept": "text/html"}
-NAMES = {"benign": "normal", "dos": "neptune", "probe": "nmap", "r2l": "guess_passwd"}
-
-
-@pytest.fixture(scope="module")
-def second(nsl_schema, tmp_path_factory):
-    return train_bundle(tmp_path_factory.mktemp("b") / "other", nsl_schema, made_up_flows(nsl_schema, 1500, 2), seed=2)
 
 
 @pytest.fixture(scope="module")

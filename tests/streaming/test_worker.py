@@ -5,14 +5,13 @@ import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from netwarden.errors import BundleError, InputError
 from netwarden.flows.table import FlowTable, MeterStamp, alert_id
-from netwarden.scoring.model import Model
-from netwarden.scoring.scorer import Scorer
 from netwarden.sections import StreamSettings
 from netwarden.sources.embedded_alerts import EmbeddedAlertStore
 from netwarden.sources.memory_queue import MemoryFeed, MemoryQueue
@@ -62,17 +61,20 @@ def test_an_alert_says_where_it_is_from_and_holds_its_flow(queue, alerts, choose
     assert not {"flow_id", "label", "family"} & set(alert.features)
 
 
-def test_a_label_that_comes_with_a_flow_never_reaches_the_scorer(queue, alerts, named_flows, bundle, nsl_schema):
-    scorer, seen = Scorer(bundle, threads=1), list[str]()
+def test_a_label_that_comes_with_a_flow_never_reaches_the_scorer(
+    queue, alerts, choose, named_flows, bundle, monkeypatch
+):
+    scorer, seen = choose("nsl_kdd").scorer, list[str]()
+    score = scorer.score
 
-    class Watched:
-        def score(self, table, path):
-            seen.extend(table.names)
-            return scorer.score(table, path)
+    def watched(table: FlowTable, **options: Any) -> Any:
+        seen.extend(table.names)
+        return score(table, **options)
 
+    monkeypatch.setattr(scorer, "score", watched)
     assert "label" in named_flows.names
     send(queue, named_flows.slice(0, 500))
-    work_off(worker_of(queue, alerts, lambda _: Model(Watched(), nsl_schema)), queue)
+    work_off(worker_of(queue, alerts, choose), queue)
     assert set(bundle.preprocessor.names) <= set(seen)
     assert "label" not in seen
 
