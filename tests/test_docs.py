@@ -116,6 +116,16 @@ def test_the_example_environment_as_it_is_changes_nothing(tmp_path):
     assert with_example.model_dump(exclude=folders) == without.model_dump(exclude=folders)
 
 
+def test_every_setting_named_is_there():
+    settings = load_settings({}, start=ROOT)
+    sections = {"portal", "stream", "etl", "tracking"}
+    named = {name for page in PAGES for name in re.findall(r"`([a-z]+)\.([a-z_]+)(?::[^`]*)?`", text_of(page))}
+    files = {"py", "md", "json", "jsonl", "yaml"}
+    known = {(section, key) for section, key in named if section in sections and key not in files}
+    assert len(known) > 20
+    assert [each for each in sorted(known) if not hasattr(getattr(settings, each[0]), each[1])] == []
+
+
 def test_the_configuration_guide_has_every_variable():
     guide = text_of(ROOT / "docs/guide-configuration.md")
     assert [name for name in ENVIRONMENT if f"`{name}`" not in guide] == []
