@@ -171,7 +171,17 @@ def test_long_lists_fit_a_phone_and_their_filters_are_at_hand(house, browser):
     hook = {"name": "a-name-of-forty-letters-such-as-this-one", "url": f"http://127.0.0.1:9/{'services/' * 12}"}
     house.portal.client.post("/api/v1/notify", json=hook).raise_for_status()
     page = browser.new_page(viewport={"width": 390, "height": 844})
-    lists = ("/audit", "/triage", "/suppressions", "/uploads", "/models", "/data", "/data/sets/set-7", "/notify")
+    lists = (
+        "/audit",
+        "/triage",
+        "/suppressions",
+        "/uploads",
+        "/models",
+        "/data",
+        "/data/sets/set-7",
+        "/notify",
+        "/runs",
+    )
     for path in (*lists, f"/uploads/{upload}/rescored/{bundle}"):
         page.goto(house.portal.address + path)
         assert page.evaluate(_TOO_WIDE) == [], path
