@@ -86,7 +86,8 @@ def main() -> None:
     facts = {"rate": options.rate, "minutes": options.minutes}
     for name in ("worker_mb", "sensor_mb", "redis_mb", "p50_ms", "p99_ms"):
         begun, ended = getattr(first, name), getattr(last, name)
-        record(SUBJECT, f"last minute: {name[:-3]}", ended, name[-2:].upper(), {"first minute": ended / begun}, **facts)
+        unit = {"mb": "MB", "ms": "ms"}[name[-2:]]
+        record(SUBJECT, f"last minute: {name[:-3]}", ended, unit, {"first minute": ended / begun}, **facts)
 
 
 def soak(folder: Path, minutes: int, minute_s: float, rate: float, *, small: bool) -> list[Reading]:
