@@ -12,16 +12,10 @@ from netwarden.detectors.bundle import load_bundle
 from netwarden.portal.models.facts import BudgetTable, Comparison, ModelSummary
 from netwarden.scoring.budget import set_budget
 from netwarden.sources.connect import open_registry
-from tests.fixtures.bundles import made_up_flows, train_bundle
 from tests.portal.conftest import Portal, listening, make_champion, portal_settings
 
 HTML = {"Accept": "text/html"}
 FIGURES = {"recall": 0.9, "false_positive_rate": 0.01, "f1": 0.93, "roc_auc": 0.98}
-
-
-@pytest.fixture(scope="module")
-def second(nsl_schema, tmp_path_factory):
-    return train_bundle(tmp_path_factory.mktemp("b") / "other", nsl_schema, made_up_flows(nsl_schema, 1500, 2), seed=2)
 
 
 @pytest.fixture(scope="module")
