@@ -103,7 +103,7 @@ def up(
 @dead_letters.command("list")
 def list_letters(limit: Annotated[int, typer.Option(help="How many, the oldest first")] = 100) -> None:
     """Show ids, sizes and reasons."""
-    from netwarden.streaming.letters import describe_letters
+    from netwarden.streaming.dead_letters import describe_letters
 
     print(describe_letters(_shared_settings(), limit))
 
@@ -114,7 +114,7 @@ def redrive(
     everything: Annotated[bool, typer.Option("--all", help="All there are")] = False,
 ) -> None:
     """Put dead letters back into the queue, once their cause is gone."""
-    from netwarden.streaming.letters import redrive_letters
+    from netwarden.streaming.dead_letters import redrive_letters
 
     if bool(letters) == everything:
         raise ConfigError("give either ids of dead letters or --all")

@@ -1,4 +1,4 @@
-"""Which store, registry, lease, queue and backup the settings name: a server by its address, else the embedded one.
+"""Which store, registry, lease, queue, feed or backup the settings name: a server by its address, else an embedded one.
 
 Each opener imports its backend only when called, so that nothing is paid for what is not used. Nothing connects before
 its first use.

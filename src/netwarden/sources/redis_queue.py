@@ -20,6 +20,7 @@ from netwarden.sources.store import DeadLetter, Message, QueueLimits
 _GROUP = "workers"
 _BODY = b"body"
 _FULL_POLL_S = (0.01, 0.2)  # the first wait for room and the longest
+_MANY = 1 << 20  # entries; Redis wants a number where all are meant
 _PREFIX = "{netwarden}"  # in braces: a cluster keeps all keys of a script on one node
 
 
@@ -206,9 +207,6 @@ def ping(url: str, timeout_s: float) -> str:
     with server.client as client, server.explained():
         client.ping()
     return server.address
-
-
-_MANY = 1 << 20
 
 
 class _Server:

@@ -12,8 +12,9 @@ from netwarden import telemetry
 from netwarden.errors import InputError, QueueFullError, StoreError
 from netwarden.logs import get
 from netwarden.sources.store import Queue
+from netwarden.streaming.backoff import Backoff
 from netwarden.streaming.batch import Badge, StreamBatch, joined, pack, unpack
-from netwarden.streaming.health import Backoff, Health
+from netwarden.streaming.health import Health
 from netwarden.streaming.spool import Spool, Spooled
 
 _IN_MEMORY = 16  # bodies

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from functools import partial
 from typing import Any
 
 from netwarden import telemetry
@@ -18,7 +17,7 @@ from netwarden.sources.connect import open_alert_store, open_feed, open_queue
 from netwarden.sources.store import Queue
 from netwarden.streaming.health import Health, served
 from netwarden.streaming.heartbeat import HEARTBEATS, KEPT, beating
-from netwarden.streaming.judge import ChooseModel, Judged
+from netwarden.streaming.judge import ChooseModel
 from netwarden.streaming.learning import Learner
 from netwarden.streaming.sampled import ENTRIES, SAMPLES, Sampler
 from netwarden.streaming.scored import prediction_logs
@@ -107,10 +106,10 @@ def _work(settings: Settings, choose: ChooseModel, queue: Queue, stop: threading
         tracing = _tracing(settings, "worker", opened)
         worker = Worker(name, queue, alerts, feed, choose, stream, logs, tracing=tracing)
         sampler = Sampler(opened.enter_context(closing(open_feed(settings, SAMPLES, ENTRIES))))
-        worker.watch = sampler.watch
+        worker.watchers.append(sampler.watch)
         if stream.learn:
             learner = Learner(settings, choose, worker.health, name)
-            worker.watch = partial(_tell, (sampler.watch, learner.watch))
+            worker.watchers.append(learner.watch)
             opened.enter_context(_in_thread(stop, learner.run, stop))
         port = opened.enter_context(served(worker.health, stream.host, stream.worker_port, lambda: _show_depth(queue)))
         opened.enter_context(_heart(settings, worker.health, name, port))
@@ -122,11 +121,6 @@ def _work(settings: Settings, choose: ChooseModel, queue: Queue, stop: threading
 def _heart(settings: Settings, health: Health, name: str, port: int) -> Iterator[None]:
     with closing(open_feed(settings, HEARTBEATS, KEPT)) as feed, beating(feed, health, name, port):
         yield
-
-
-def _tell(watchers: Sequence[Callable[[Judged], None]], judged: Judged) -> None:
-    for watch in watchers:
-        watch(judged)
 
 
 def _tracing(settings: Settings, role: str, opened: ExitStack) -> Tracing | None:

@@ -14,9 +14,10 @@ from netwarden.errors import BundleError, InputError, StoreError
 from netwarden.logs import get
 from netwarden.sections import StreamSettings
 from netwarden.sources.store import AlertStore, Feed, Message, Queue
+from netwarden.streaming.backoff import Backoff
 from netwarden.streaming.batch import pack, unpack
 from netwarden.streaming.clocks import Clock, wall_clock
-from netwarden.streaming.health import Backoff, Health
+from netwarden.streaming.health import Health
 from netwarden.streaming.judge import Bad, ChooseModel, Delivery, Judged, judge_all
 from netwarden.streaming.scored import PredictionLogs, scored_batch, write_scored
 from netwarden.streaming.tracing import Tracing
@@ -51,7 +52,7 @@ class Worker:
         self._tracing = tracing
         self._clock = clock
         self.health = Health("worker")
-        self.watch: Callable[[Judged], None] = lambda _: None  # told of all that was judged, as a learner wants to be
+        self.watchers: list[Callable[[Judged], None]] = []  # told of all that was judged, once its alerts are stored
         self._name = name
         self._queue = queue
         self._alerts = alerts
@@ -97,7 +98,8 @@ class Worker:
                 self._store(judged, stop)
         for judged in outcome.judged:
             self._show(judged)
-            self.watch(judged)
+            for watch in self.watchers:
+                watch(judged)
         for bad in outcome.bad:
             self._set_aside(bad, stop)
         aside = {bad.message.message_id for bad in outcome.bad}
