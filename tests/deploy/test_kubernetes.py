@@ -236,6 +236,6 @@ def test_a_sensor_without_net_raw_says_what_it_lacks(kernels, tmp_path):
     command = [*guard, script("netwarden"), "sensor", "--interface", "lo", "--port", "0"]
     servers = {"REDIS_URL": "redis://127.0.0.1:1", "NETWARDEN_HOME": str(tmp_path), "NETWARDEN_WORKSPACE": str(ROOT)}
     run = subprocess.run(
-        command, env={**os.environ, **servers}, capture_output=True, text=True, check=False, timeout=60
+        command, env={**os.environ, **servers}, capture_output=True, text=True, check=False, timeout=150
     )
     assert run.returncode == 1 and "needs the capability NET_RAW" in run.stderr

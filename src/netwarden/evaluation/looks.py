@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 PAGE = Path("docs") / "evaluations.md"
-LOOKED_AT = ("accuracy", "f1", "roc_auc", "false_positive_rate", "recall", "recall_unseen_attacks")
+_LOOKED_AT = ("accuracy", "f1", "roc_auc", "false_positive_rate", "recall", "recall_unseen_attacks")
 MOST_LOOKS = 5  # at one dataset's test rows, for the table that is published of it
 _HEAD = """# Looks at test sets
 
@@ -21,16 +21,16 @@ since it shows nothing new. Do not edit: the number of lines is what keeps the f
 
 
 def record_look(
-    workspace: Path, now: datetime, commit: str, dataset: str, judged: str, figures: Mapping[str, float]
+    workspace: Path, now: datetime, commit: str, dataset: str, judged: str, figures: Mapping[str, float | None]
 ) -> bool:
     """Whether a line was added to the page: not outside a git workspace, nor where it says the same already.
 
-    `judged`: the bundle, or what an experiment ran over how many seeds.
+    `judged`: the bundle, or what an experiment ran over how many seeds; of the figures, the page shows a few.
     """
     if not (workspace / ".git").exists():
         return False
     short = f"{commit[:12] or 'no commit'}{'+changes' * commit.endswith('+changes')}"
-    told = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    told = ", ".join(f"{name} {figures[name]:.4f}" for name in _LOOKED_AT if figures.get(name) is not None)
     alike = [(there, what) for there, of, what, shown in _lines(workspace) if (of, shown) == (dataset, told)]
     if any(there == short and what.split(_REPEAT)[0] == judged for there, what in alike):
         return False

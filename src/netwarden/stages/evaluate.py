@@ -9,7 +9,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from netwarden.detectors.bundle import load_bundle
-from netwarden.evaluation.looks import LOOKED_AT, record_look
+from netwarden.evaluation.looks import record_look
 from netwarden.evaluation.metrics import measure
 from netwarden.evaluation.plots import class_report, plot_tables
 from netwarden.evaluation.report import importance, most_wrong, outcome_of, subset_rows
@@ -45,9 +45,8 @@ def run(settings: Settings, params: Params) -> str:
     write_json(report / "classes.json", class_report(outcome))
     write_json(report / "most_wrong.json", most_wrong(table, outcome, schema, params.evaluate.worst_rows))
     test, training = figures["test"], bundle.manifest.training
-    looked_at = {name: test[name] for name in LOOKED_AT if test[name] is not None}
     judged = f"bundle {bundle.bundle_id}, budget {budget:g}"
-    record_look(settings.workspace, datetime.now(UTC), training.git_commit, training.dataset, judged, looked_at)
+    record_look(settings.workspace, datetime.now(UTC), training.git_commit, training.dataset, judged, test)
     return f"accuracy {test['accuracy']:.4f}, recall {test['recall']:.4f} on {len(table)} test rows"
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from netwarden.evaluation.crossing import cross
-from netwarden.evaluation.looks import LOOKED_AT, MOST_LOOKS, PAGE, looks_at, record_look
+from netwarden.evaluation.looks import MOST_LOOKS, PAGE, looks_at, record_look
 from netwarden.evaluation.protocols import Protocol, protocol_of, without_test_rows
 from netwarden.params import Params, load_params
 from netwarden.settings import Settings
@@ -16,7 +16,7 @@ from netwarden.training.ablation import Resampled, compare_resampling
 from netwarden.training.experiments import Result, Say, run_protocol
 from netwarden.training.lineage import shaping_commit
 
-LOOK_BUDGET = 0.01  # of the figures that stand in the record of looks
+_LOOK_BUDGET = 0.01  # of the figures that stand in the record of looks
 
 
 def judge_dataset(
@@ -93,7 +93,7 @@ def _record(
 ) -> None:
     kind = params.train.detector
     whole = next(result for result in results if result.held_out == held_out and result.model == kind)
-    found = {name: whole.figures.get(f"{name}@{LOOK_BUDGET:g}") for name in LOOKED_AT}
-    figures = {name: figure.mean for name, figure in found.items() if figure is not None}
-    judged = f"{what}: {kind}, {seeds} seeds, budget {LOOK_BUDGET:g}"
+    ending = f"@{_LOOK_BUDGET:g}"
+    figures = {name.removesuffix(ending): each.mean for name, each in whole.figures.items() if name.endswith(ending)}
+    judged = f"{what}: {kind}, {seeds} seeds, budget {_LOOK_BUDGET:g}"
     record_look(settings.workspace, datetime.now(UTC), shaping_commit(settings.workspace), dataset, judged, figures)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from netwarden.detectors.bundle import DetectorBundle
-from netwarden.evaluation.looks import LOOKED_AT, record_look
+from netwarden.evaluation.looks import record_look
 from netwarden.evaluation.metrics import measure
 from netwarden.evaluation.plots import class_report, plot_tables
 from netwarden.evaluation.report import outcome_of
@@ -36,6 +36,5 @@ def write_evaluation(
     for name, table in plot_tables(outcome).items():
         pacsv.write_csv(table, folder / "plots" / f"{name}.csv")
     (folder / "report" / "classes.json").write_text(json.dumps(class_report(outcome)) + "\n", encoding="utf-8")
-    looked_at = {name: figures[name] for name in LOOKED_AT if figures[name] is not None}
     told = f"bundle {bundle.bundle_id}, budget {budget:g}, trained on Spark"
-    record_look(workspace, datetime.now(UTC), training.git_commit, training.dataset, told, looked_at)
+    record_look(workspace, datetime.now(UTC), training.git_commit, training.dataset, told, figures)
