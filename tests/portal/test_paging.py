@@ -115,7 +115,8 @@ def test_every_list_with_a_cursor_gives_each_item_once_in_pages_of_the_size_aske
         whole = client.get(address, params={"limit": 100 if items == "runs" else 1000}).json()
         assert whole["cursor"] is None and len(whole[items]) > 2, address
         limit = -(-len(whole[items]) // 3)
-        sizes, found, cursor = [], [], ""
+        sizes, found = [], []
+        cursor: str | None = ""
         while cursor is not None:
             page = client.get(address, params={"limit": limit, "cursor": cursor}).json()
             sizes.append(len(page[items]))
