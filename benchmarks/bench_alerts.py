@@ -150,6 +150,8 @@ def ask(store: EmbeddedAlertStore, alerts: int) -> None:
         _tell(f"timeline: {name}", lambda: store.timeline(where, bins=60), alerts)  # noqa: B023 - called at once
     for name, where in (TIMELINES | {"text": {"text": Words("probe")}}).items():
         _tell(f"groups: {name}", lambda: store.groups(where), alerts)  # noqa: B023 - called at once
+    for by_source in (False, True):
+        _tell(f"loudest{': sources' * by_source}", lambda: store.loudest(SHOWN, by_source=by_source), alerts)  # noqa: B023 - called at once
     for field in ("source", "target_port"):
         _tell(f"top: {field}", lambda: store.top(field, SHOWN), alerts)  # noqa: B023 - called at once
 
