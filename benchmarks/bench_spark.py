@@ -1,11 +1,11 @@
 """The local engine and Spark on the same flows: equal scores, both rates, and from which size on a cluster is quicker.
 
-    NETWARDEN_DATA=... python benchmarks/bench_spark.py [--rows 5000000] [--files 5] [--slots 2] [--folder F [--once]]
+    NETWARDEN_DATA=... python benchmarks/bench_spark.py [--rows 5000000] [--files 1] [--slots 2] [--folder F [--once]]
 
 The lake is a folder of Parquet files of KDDTrain+'s rows over and over; the local engine scores them one after the
-other, Spark the growing lake, turn by turn and each in a process of its own. Spark's rate leaves out its start,
-which is given apart. With `--folder`, what is scored is kept, and a call that was killed goes on; with `--once`, a call
-ends after one file, to be called again.
+other, Spark the growing lake, turn by turn and each in a process of its own, so that with more files its Java virtual
+machine warms up more often. Spark's rate leaves out its start, which is given apart. With `--folder`, what is scored is
+kept, and a call that was killed goes on; with `--once`, a call ends after one file, to be called again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
     """Measure, compare, print and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=5_000_000)
-    parser.add_argument("--files", type=int, default=5)
+    parser.add_argument("--files", type=int, default=1)
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--once", action="store_true")
@@ -102,8 +102,15 @@ def _record(turns: list[dict[str, float]], options: argparse.Namespace) -> None:
     local, spark = (rows / sum(turn[name] for turn in turns) for name in ("local_s", "seconds"))
     start_s = sorted(turn["start_s"] for turn in turns)[len(turns) // 2]
     name = f"Spark local[{options.slots}], {rows:,.0f} flows"
-    record("spark", f"local engine, {rows:,.0f} flows", local, "flows/s", cores=len(os.sched_getaffinity(0)))
-    record("spark", name, spark, "flows/s", {"the local engine": spark / local})
+    record(
+        "spark",
+        f"local engine, {rows:,.0f} flows",
+        local,
+        "flows/s",
+        cores=len(os.sched_getaffinity(0)),
+        files=options.files,
+    )
+    record("spark", name, spark, "flows/s", {"the local engine": spark / local}, files=options.files)
     record("spark", "start of Spark and of Python", start_s, "s")
     for times in (2, 4, 8, 16):  # a cluster with so many times the cores, if its rate grows as much: not measured
         gain = 1 / local - 1 / (times * spark)
