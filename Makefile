@@ -153,7 +153,7 @@ notebook: $(DEV) ## Execute the notebooks into build/
 	cp notebook/*.ipynb build/
 	$(BIN)/jupyter execute --inplace build/*.ipynb
 
-screenshots: $(DEV) ## Draw the portal's pictures for the README anew (needs Chromium)
+screenshots: $(DEV) ## Draw the portal's pictures anew, every page at two widths, light and dark (needs Chromium)
 	$(BIN)/python docs/screenshots.py
 
 mlflow: $(CORE) ## Browse experiments locally, the twin of browsing them on DagsHub (port 5000)

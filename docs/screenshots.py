@@ -1,21 +1,25 @@
-"""Pictures of the portal for the README: `python docs/screenshots.py [FOLDER]`, by default docs/screenshots.
+"""Pictures of the portal: `python docs/screenshots.py [FOLDER]`, by default docs/screenshots.
 
 Draws the pages of a portal that it starts on a free port, with made-up flows and a small detector, in Debian's
-Chromium. `--all` adds every page at two widths, light and dark, to look the design over.
+Chromium: those that the guides show, and in `pages` every page at two widths, light and dark, with a list of them.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import random
 import sys
 import tempfile
+import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
@@ -37,14 +41,15 @@ from tests.portal.streamed import labelled, sample, scored, stream  # noqa: E402
 from tests.stores.rows import flow_rows  # noqa: E402
 
 WIDTHS = {"wide": (1440, 900), "phone": (390, 844)}
+COLOURS = ("light", "dark")
+_TALLEST = 2400  # pixels; what is below repeats what is above
+_PALETTE = 255  # colours of a kept picture: a third of its size, and nothing that one sees
 
 
 def main() -> None:
     """Write the pictures."""
-    everything = "--all" in sys.argv
-    given = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
-    target = Path(given[0]) if given else ROOT / "docs" / "screenshots"
-    target.mkdir(parents=True, exist_ok=True)
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "screenshots"
+    (target / "pages").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         settings = portal_settings(Path(folder))
         schema = load_schema("nsl_kdd", settings.schema_dir)
@@ -52,24 +57,42 @@ def main() -> None:
             chromium = playwright.chromium.launch(
                 executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-background-networking"]
             )
-            if everything:
-                draw(chromium, portal, "empty", "/", target)
-                draw(chromium, portal, "no-alerts", "/alerts?state=new", target)
+            bare = {"empty": "/", "no-alerts": "/alerts?state=new"}
+            for name, address in bare.items():
+                draw(chromium, portal, name, address, target / "pages")
             flows = made_up_flows(schema, 3000, 1)
             bundle = train_bundle(Path(folder) / "b", schema, flows, kind="hybrid", params=SMALL_HYBRID)
             make_champion(settings, bundle)
-            pages = fill(portal) | fill_alerts(portal, bundle) | fill_stream(portal, bundle)
+            pages = fill(portal) | fill_alerts(portal, bundle)
             pages |= fill_rest(portal, pages["verdicts"])
-            if everything:
+            pages |= fill_stream(portal, bundle)
+            shown = open_page(chromium, "wide", "light")
+            for name in ("detect", "verdicts", "why", "stored", "alert"):
+                shown.goto(portal.address + pages[name])
+                shown.screenshot(path=target / f"{name}.png")
+            with flowing(portal, bundle):
                 for name, address in pages.items():
-                    draw(chromium, portal, name, address, target)
-                draw(chromium, portal, "unfolded", pages["alerts"], target, press="a.why")
-            else:
-                page = open_page(chromium, "wide", "light")
-                for name in ("detect", "verdicts", "why", "stored", "alert"):
-                    page.goto(portal.address + pages[name])
-                    page.screenshot(path=target / f"{name}.png")
+                    draw(chromium, portal, name, address, target / "pages")
+            draw(chromium, portal, "unfolded", pages["alerts"], target / "pages", press="a.why")
+            list_pages(target / "pages", [*bare, *pages, "unfolded"])
             chromium.close()
+
+
+def list_pages(folder: Path, names: list[str]) -> None:
+    """A page with a row of links for each page drawn."""
+    kinds = [(width, colours) for width in WIDTHS for colours in COLOURS]
+    head = [f"| page | {' | '.join(f'{WIDTHS[width][0]} px, {colours}' for width, colours in kinds)} |"]
+    rows = [
+        f"| {name} | {' | '.join(f'[picture]({name}-{width}-{colours}.png)' for width, colours in kinds)} |"
+        for name in sorted(names)
+    ]
+    text = [
+        "# Every page of the portal",
+        "",
+        "Drawn by `make screenshots`, with made-up flows and a small detector.",
+        "",
+    ]
+    (folder / "README.md").write_text("\n".join([*text, *head, "|---" * (len(kinds) + 1) + "|", *rows]) + "\n")
 
 
 def fill(portal: Portal) -> dict[str, str]:
@@ -151,6 +174,29 @@ def fill_stream(portal: Portal, bundle: DetectorBundle) -> dict[str, str]:
     }
 
 
+@contextmanager
+def flowing(portal: Portal, bundle: DetectorBundle) -> Iterator[None]:
+    """Some fifty flows a second from a sensor, while the block lasts."""
+    flows = made_up_flows(load_schema("nsl_kdd", portal.settings.schema_dir), 3000, 8)
+    ended = threading.Event()
+
+    def flow() -> None:
+        draw = random.Random(8)  # noqa: S311 - made-up traffic
+        while not ended.wait(0.5):
+            stream(
+                portal.settings,
+                scored(bundle, flows.slice(draw.randrange(2900), draw.randint(15, 40)), datetime.now(UTC)),
+            )
+
+    thread = threading.Thread(target=flow)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def fill_rest(portal: Portal, upload: str) -> dict[str, str]:
     """Addresses of the pages on what is seldom looked at, once there is something on them."""
     other = set_budget(portal.settings, 0.05, who="Ada").bundle_id
@@ -222,14 +268,22 @@ def open_page(chromium: Browser, width: str, colours: str) -> Page:
 def draw(chromium: Browser, portal: Portal, name: str, address: str, target: Path, press: str = "") -> None:
     """A page at every width, light and dark, in full height; after a click on what `press` selects, if anything."""
     for width in WIDTHS:
-        for colours in ("light", "dark"):
+        for colours in COLOURS:
             page = open_page(chromium, width, colours)
             page.on("console", lambda message: print("console:", address, message.text))  # noqa: T201 - told to whoever runs this
             page.goto(portal.address + address, wait_until="networkidle")
+            if name == "docs":
+                page.wait_for_selector(".opblock")
             if press:
                 page.locator(press).first.click()
                 page.wait_for_selector("#why")
-            page.screenshot(path=target / f"{name}-{width}-{colours}.png", full_page=name != "docs")
+            drawn = Image.open(io.BytesIO(page.screenshot(full_page=name != "docs")))
+            small = (
+                drawn.crop((0, 0, drawn.width, min(drawn.height, _TALLEST)))
+                .convert("RGB")
+                .quantize(_PALETTE, dither=Image.Dither.NONE)
+            )
+            small.save(target / f"{name}-{width}-{colours}.png", optimize=True)
             page.close()
 
 
