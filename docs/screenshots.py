@@ -181,11 +181,11 @@ def flowing(portal: Portal, bundle: DetectorBundle) -> Iterator[None]:
     ended = threading.Event()
 
     def flow() -> None:
-        draw = random.Random(8)  # noqa: S311 - made-up traffic
+        chance = random.Random(8)  # noqa: S311 - made-up traffic
         while not ended.wait(0.5):
             stream(
                 portal.settings,
-                scored(bundle, flows.slice(draw.randrange(2900), draw.randint(15, 40)), datetime.now(UTC)),
+                scored(bundle, flows.slice(chance.randrange(2900), chance.randint(15, 40)), datetime.now(UTC)),
             )
 
     thread = threading.Thread(target=flow)

@@ -1,14 +1,11 @@
 """What people do with models, in real Chromium: understand an alert, go back to a model, start and cancel a run."""
 
-import io
 import re
 
-import pyarrow as pa
-import pyarrow.csv as pacsv
 import pytest
 from playwright.sync_api import expect
 
-from tests.portal.conftest import NAMES, listening, make_champion, portal_settings
+from tests.portal.conftest import NAMES, labelled_csv, listening, make_champion, portal_settings
 from tests.portal.contrast import LOW_CONTRAST
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -28,10 +25,8 @@ def house(bundle, second, tmp_path_factory):
 def night(flows) -> dict[str, object]:
     """A file of labelled flows with alerts among them."""
     table = flows.arrow.slice(0, 300)
-    labels = pa.array([NAMES[family] for family in table.column("family").to_pylist()])
-    content = io.BytesIO()
-    pacsv.write_csv(table.drop_columns(["label", "family"]).append_column("label", labels), content)
-    return {"name": "night.csv", "mimeType": "text/csv", "buffer": content.getvalue()}
+    labels = [NAMES[family] for family in table.column("family").to_pylist()]
+    return {"name": "night.csv", "mimeType": "text/csv", "buffer": labelled_csv(table, labels)}
 
 
 def upload(page, house, night) -> None:

@@ -19,7 +19,7 @@ from netwarden.portal.uploads.scoring import incoming, score_upload
 from netwarden.portal.uploads.truth import TruthReport
 from netwarden.portal.uploads.uploads import FLOWS, ROWS, Upload
 from netwarden.scoring.model import load
-from tests.portal.conftest import NAMES, listening, make_champion, portal_settings
+from tests.portal.conftest import NAMES, labelled_csv, listening, make_champion, portal_settings
 
 HTML = {"Accept": "text/html"}
 
@@ -40,9 +40,7 @@ def labelled(house, flows) -> str:
     table = flows.arrow.slice(0, 600)
     labels = [NAMES[family] for family in table.column("family").to_pylist()]
     labels[5] = "no such attack"
-    content = io.BytesIO()
-    pacsv.write_csv(table.drop_columns(["label", "family"]).append_column("label", pa.array(labels)), content)
-    return sent(house, "night.csv", content.getvalue())
+    return sent(house, "night.csv", labelled_csv(table, labels))
 
 
 def sent(portal, name: str, content: bytes, **options) -> str:

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from netwarden.errors import StoreError
@@ -84,11 +84,10 @@ class Database:
         except OSError as error:
             raise StoreError(f"cannot create {self.path.parent}: {error.strerror}; is NETWARDEN_HOME right?") from None
         connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        try:
+        with ExitStack() as unless_prepared:
+            unless_prepared.callback(connection.close)
             self._prepare(connection)
-        except BaseException:
-            connection.close()
-            raise
+            unless_prepared.pop_all()
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:

@@ -69,11 +69,12 @@ def judge_all(deliveries: Sequence[Delivery], choose: ChooseModel, at: datetime)
         except InputError as error:  # others serve, but none for this schema
             outcome.bad.extend(Bad(one.message, str(error)) for one in group)
             continue
-        try:
-            outcome.judged.append(_judge(joined([one.batch for one in group]), model, at))
-        except Exception:  # noqa: BLE001 - whatever is wrong with one of them, the others are to be judged
-            for one in group:
-                _judge_alone(one, model, at, outcome)
+        together = _tried([one.batch for one in group], model, at)
+        if isinstance(together, Judged):
+            outcome.judged.append(together)
+            continue
+        for one in group:
+            _judge_alone(one, model, at, outcome)
     return outcome
 
 
@@ -82,6 +83,14 @@ def _alike(deliveries: Sequence[Delivery]) -> Iterator[list[Delivery]]:
     for delivery in deliveries:
         groups.setdefault(delivery.batch.kind, []).append(delivery)
     yield from groups.values()
+
+
+def _tried(batches: Sequence[StreamBatch], model: Model, at: datetime) -> Judged | Exception:
+    """Batches of one kind judged as one, or what is wrong with one of them."""
+    try:
+        return _judge(joined(batches), model, at)
+    except Exception as error:  # noqa: BLE001 - flows come from anywhere: whatever is wrong with one, others are judged
+        return error
 
 
 def _judge(batch: StreamBatch, model: Model, at: datetime) -> Judged:
@@ -133,17 +142,17 @@ def _good_parts(
     batch: StreamBatch, model: Model, at: datetime, bad: list[tuple[StreamBatch, Exception]]
 ) -> list[Judged]:
     """Judged parts of a batch, halved until a row that fails is alone; such rows go to `bad`."""
-    try:
-        return [_judge(batch, model, at)]
-    except SchemaError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with a row, the others are to be judged
-        if len(batch) <= 1:
-            bad.append((batch, error))
-            return []
-        half = len(batch) // 2
-        parts = batch.part(0, half), batch.part(half, len(batch) - half)
-        return [judged for part in parts for judged in _good_parts(part, model, at, bad)]
+    tried = _tried([batch], model, at)
+    if isinstance(tried, Judged):
+        return [tried]
+    if isinstance(tried, SchemaError):
+        raise tried
+    if len(batch) <= 1:
+        bad.append((batch, tried))
+        return []
+    half = len(batch) // 2
+    parts = batch.part(0, half), batch.part(half, len(batch) - half)
+    return [judged for part in parts for judged in _good_parts(part, model, at, bad)]
 
 
 def _said(error: Exception) -> str:
