@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from netwarden.flows.alert import TriageState, Verdict
 from netwarden.portal.alerts.known_networks import Direction, KnownNetworks, joined
+from netwarden.portal.fields import Blank, Text, unset
 from netwarden.sources.filters import SHOWN, Range, Where, Words
 
 PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 47: "GRE", 50: "ESP", 58: "ICMPv6", 132: "SCTP"}
@@ -20,13 +21,8 @@ _YEARS = (1971, 2200)  # of what can be asked for; a timeline around either end 
 _NUMBERS = {name.lower(): number for number, name in PROTOCOLS.items()}
 
 
-def _unset(value: Any) -> Any:
-    """None for the empty text that a form sends for a field nobody filled."""
-    return None if isinstance(value, str) and not value.strip() else value
-
-
 def _number_of(value: Any) -> Any:
-    return _NUMBERS.get(value.strip().lower(), value) if isinstance(value, str) and value.strip() else _unset(value)
+    return _NUMBERS.get(value.strip().lower(), value) if isinstance(value, str) and value.strip() else unset(value)
 
 
 def _in_utc(value: datetime | None) -> datetime | None:
@@ -37,8 +33,7 @@ def _in_utc(value: datetime | None) -> datetime | None:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value
 
 
-_Text = Annotated[str | None, BeforeValidator(_unset)]
-_Time = Annotated[datetime | None, BeforeValidator(_unset), AfterValidator(_in_utc)]
+_Time = Annotated[datetime | None, Blank, AfterValidator(_in_utc)]
 
 
 _HIDDEN: Where = {"suppressed_by": Range(at_least="0")}  # ids begin with the year
@@ -49,32 +44,32 @@ class AlertFilter(BaseModel):
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
-    text: Annotated[str | None, BeforeValidator(_unset)] = Field(
+    text: Annotated[str | None, Blank] = Field(
         None,
         max_length=200,
         description="Words that the alert holds anywhere, all of them; `web*`: that begin so; or its id",
     )
-    family: _Text = Field(None, description="Of a known attack, such as `dos`")
-    verdict: Annotated[Verdict | None, BeforeValidator(_unset)] = None
-    score_from: Annotated[float | None, BeforeValidator(_unset)] = Field(None, ge=0, le=1, description="At or above")
-    score_to: Annotated[float | None, BeforeValidator(_unset)] = Field(None, ge=0, le=1, description="Below")
-    source: _Text = Field(None, description="Who began the flow: an address, a network or the name of a machine")
-    target: _Text = Field(None, description="Who was spoken to, in the same forms")
-    direction: Annotated[Direction | None, BeforeValidator(_unset)] = Field(
+    family: Text = Field(None, description="Of a known attack, such as `dos`")
+    verdict: Annotated[Verdict | None, Blank] = None
+    score_from: Annotated[float | None, Blank] = Field(None, ge=0, le=1, description="At or above")
+    score_to: Annotated[float | None, Blank] = Field(None, ge=0, le=1, description="Below")
+    source: Text = Field(None, description="Who began the flow: an address, a network or the name of a machine")
+    target: Text = Field(None, description="Who was spoken to, in the same forms")
+    direction: Annotated[Direction | None, Blank] = Field(
         None, description="Between our networks (`networks.home` of the settings) and the rest"
     )
-    port: Annotated[int | None, BeforeValidator(_unset)] = Field(None, ge=0, le=65_535, description="Of the target")
+    port: Annotated[int | None, Blank] = Field(None, ge=0, le=65_535, description="Of the target")
     protocol: Annotated[int | None, BeforeValidator(_number_of)] = Field(
         None, ge=0, le=255, description="Number, or `tcp`, `udp`, `icmp`, …"
     )
-    sensor: _Text = None
+    sensor: Text = None
     since: _Time = Field(None, alias="from", description="Raised at or after; UTC where it names no zone")
     until: _Time = Field(None, alias="to", description="Raised before; UTC where it names no zone")
-    state: Annotated[TriageState | None, BeforeValidator(_unset)] = Field(None, description="What was decided")
-    suppressed: Annotated[Literal["no", "yes", "all"] | None, BeforeValidator(_unset)] = Field(
+    state: Annotated[TriageState | None, Blank] = Field(None, description="What was decided")
+    suppressed: Annotated[Literal["no", "yes", "all"] | None, Blank] = Field(
         None, description="Those that a suppression hides: `no` (as without it), `yes`: these alone, `all`: these, too"
     )
-    suppression: _Text = Field(None, description="Those that the suppression of this id hides")
+    suppression: Text = Field(None, description="Those that the suppression of this id hides")
 
     def where(self, known: KnownNetworks) -> Where:
         """What the stores look for."""
@@ -124,7 +119,7 @@ def _words(text: str | None) -> dict[str, Any]:
 class AlertQuery(AlertFilter):
     """A filter, and a page of what it finds."""
 
-    cursor: _Text = Field(None, description="Of the page before, which says where this one begins")
+    cursor: Text = Field(None, description="Of the page before, which says where this one begins")
     limit: int = Field(50, ge=1, le=1000)
     view: Literal["list", "repeats", "sources"] = Field(
         "list", description="Each alert (pages only); repeats together; or those of a source, whatever their targets"

@@ -15,9 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from netwarden.flows.labels import BENIGN
+from netwarden.portal.fields import Blank, Text
 from netwarden.portal.paging import Next
 from netwarden.portal.uploads.uploads import ROWS, TRUTH, Upload
 
@@ -31,12 +32,7 @@ _INDEX = "table.arrow"
 _REMEMBERED = 16  # filters whose rows stay found; 8 MB each at a million rows
 
 
-def _unset(value: Any) -> Any:
-    return None if isinstance(value, str) and not value.strip() else value
-
-
-_Text = Annotated[str | None, BeforeValidator(_unset)]
-_Share = Annotated[float | None, BeforeValidator(_unset)]
+_Share = Annotated[float | None, Blank]
 
 
 class RowQuery(BaseModel):
@@ -46,12 +42,12 @@ class RowQuery(BaseModel):
     show: Literal["all", "alerts", "missed", "mistaken"] = Field(
         "all", description="missed: attacks without an alert; mistaken: alerts on benign flows; both need the truth"
     )
-    verdict: Annotated[Literal["benign", "known_attack", "novel"] | None, BeforeValidator(_unset)] = None
-    family: _Text = Field(None, description="That the detector named")
-    label: _Text = Field(None, description="Attack name in truth, or benign")
+    verdict: Annotated[Literal["benign", "known_attack", "novel"] | None, Blank] = None
+    family: Text = Field(None, description="That the detector named")
+    label: Text = Field(None, description="Attack name in truth, or benign")
     score_from: _Share = Field(None, ge=0, le=1)
     score_to: _Share = Field(None, ge=0, le=1)
-    q: _Text = Field(
+    q: Text = Field(
         None,
         max_length=100,
         description="Part of an address, verdict, family or label; a port; a row (it comes first); `row:17`: it alone",

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from netwarden.flows.alert import Verdict
 from netwarden.portal.alerts.query import PROTOCOLS
+from netwarden.portal.fields import Blank, Text
 from netwarden.portal.watch.scored_flows import Lately, ScoredFlow, Second
 
 SERIES_S = 120  # seconds of the lines
@@ -107,10 +108,6 @@ class Live(_Answer):
     cursor: int = Field(description="Number of the newest flow looked at")
 
 
-def _unset(value: object) -> object:
-    return None if isinstance(value, str) and not value.strip() else value
-
-
 def _network(value: str | None) -> str | None:
     if value is not None:
         try:
@@ -120,16 +117,15 @@ def _network(value: str | None) -> str | None:
     return value
 
 
-_Text = Annotated[str | None, BeforeValidator(_unset)]
-_Network = Annotated[str | None, BeforeValidator(_unset), AfterValidator(_network)]
+_Network = Annotated[str | None, Blank, AfterValidator(_network)]
 
 
 class LiveQuery(BaseModel):
     """Which flows to show."""
 
     model_config = ConfigDict(frozen=True)
-    family: _Text = Field(None, description="Attack type, such as `dos`; `novel`; `attack`: whatever alerts")
-    protocol: _Text = Field(None, description="`tcp`, `udp`, … or a number")
+    family: Text = Field(None, description="Attack type, such as `dos`; `novel`; `attack`: whatever alerts")
+    protocol: Text = Field(None, description="`tcp`, `udp`, … or a number")
     source: _Network = Field(None, description="Address or network of who began the flow")
     target: _Network = Field(None, description="Address or network of who was spoken to")
 

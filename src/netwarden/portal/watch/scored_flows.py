@@ -167,7 +167,8 @@ class ScoredFlows:
         with closing(self._feed):
             while not self._stop.is_set():
                 try:
-                    entries = self._feed.after(last, _AT_ONCE, _WAIT_S)
+                    # Until all that there is was read, nobody is made to wait for what may come.
+                    entries = self._feed.after(last, _AT_ONCE, _WAIT_S if self._caught_up.is_set() else 0)
                 except NetwardenError as error:
                     self._report(str(error))
                     self._stop.wait(_PAUSE_S)
