@@ -32,7 +32,6 @@ from figures import record
 from netwarden.detector_params import HybridParams
 from netwarden.flows.schema import load_schema
 from netwarden.flows.table import FlowTable
-from netwarden.params import load_params
 from netwarden.portal.app import create_app
 from netwarden.portal.server import leave_to_stay, listen, server_of
 from netwarden.scoring.scorer import Scorer
@@ -82,9 +81,8 @@ def main() -> None:
 def prepared(folder: Path, rows: int) -> tuple[Settings, Scorer, FlowTable]:
     """A deployment with a hybrid in charge, its scorer, and flows to send."""
     schema = load_schema("nsl_kdd", ROOT / "schema")
-    params: HybridParams = load_params(ROOT / "params.json").hybrid
     trained = made_up_flows(schema, 20_000, seed=1)
-    bundle = train_bundle(folder / "bundle", schema, trained, kind="hybrid", params=params)
+    bundle = train_bundle(folder / "bundle", schema, trained, kind="hybrid", params=HybridParams())
     settings = Settings(workspace=ROOT, home=folder / "home", datasets=folder / "datasets")
     shutil.copytree(bundle.folder, settings.bundles_dir / bundle.bundle_id)
     with closing(open_registry(settings)) as registry:

@@ -4,8 +4,9 @@
 
 Parts: official and random (NSL-KDD), families and attacks (NSL-KDD, each in turn unknown in training), resampling
 (NSL-KDD, attack names held out in groups), lab and tools (the bundled dataset), temporal (IoT-23), cross_iot23 and
-cross_cic (fitted on the lab, judged by flows of other networks). A part whose data are not here is skipped, and said to
-be. Figures are means over seeds; those of trivial models bear the model's name.
+cross_cic (fitted on the lab, judged by flows of other networks). What is fitted on the lab has the parameters of
+params.json, all else those of nsl_kdd.json beside this file. A part whose data are not here is skipped, and said to be.
+Figures are means over seeds; those of trivial models bear the model's name.
 
 official, lab, temporal and the two crossings look at test rows, which docs/evaluations.md records. Whoever runs them on
 an unchanged detector repeats an earlier look, and the page says so; other figures are a further look.
@@ -22,6 +23,7 @@ from figures import record
 from netwarden.settings import Settings, load_settings
 from netwarden.sources.datasets import public_dataset
 from netwarden.sources.etl import run_etl
+from netwarden.training.candidate import Candidate
 from netwarden.training.experiments import Figure, Result
 from netwarden.training.judging import judge_across, judge_dataset, judge_resampling
 
@@ -36,6 +38,11 @@ class Part:
     protocol: str
     start: str
     judged_by: str = ""  # another dataset
+
+    @property
+    def params_file(self) -> Path:
+        """Parameters chosen on the lab's training days, or on NSL-KDD's training rows."""
+        return ROOT / ("params.json" if self.dataset == "lab" else "benchmarks/nsl_kdd.json")
 
 
 PARTS = {
@@ -114,22 +121,23 @@ def load(settings: Settings, dataset: str) -> bool:
 
 def figures_of(settings: Settings, part: Part, detector: str, seeds: int) -> Iterable[tuple[str, Figure]]:
     """Each figure of a part under its name."""
+    candidate = Candidate(part.dataset, detector, part.params_file)
     if part.protocol == "resampling":
-        return resampled(settings, part, detector, seeds)
+        return resampled(settings, candidate, part.start, seeds)
     if part.judged_by:
-        _, results = judge_across(settings, part.dataset, part.judged_by, detector, seeds, say)
+        _, results = judge_across(settings, candidate, part.judged_by, seeds, say)
     else:
-        results = judge_dataset(settings, part.protocol, part.dataset, detector, seeds, say)
+        results = judge_dataset(settings, part.protocol, candidate, seeds, say)
     return named(results, part.start, detector)
 
 
-def resampled(settings: Settings, part: Part, detector: str, seeds: int) -> Iterable[tuple[str, Figure]]:
+def resampled(settings: Settings, candidate: Candidate, start: str, seeds: int) -> Iterable[tuple[str, Figure]]:
     """Figures of each way of resampling: `resampling_smote_family_macro_f1_seen_b1`."""
-    _, results = judge_resampling(settings, part.dataset, detector, seeds, RESAMPLING_BUDGET, say)
+    _, results = judge_resampling(settings, candidate, seeds, RESAMPLING_BUDGET, say)
     for each in results:
         for heading, values in each.figures.items():
             what = heading.lower().replace("macro-f1", "macro_f1").replace(",", "").replace(" ", "_")
-            yield f"{part.start}_{each.method}_{what}_b1", Figure(tuple(float(value) for value in values))
+            yield f"{start}_{each.method}_{what}_b1", Figure(tuple(float(value) for value in values))
 
 
 def named(results: Sequence[Result], start: str, detector: str) -> Iterable[tuple[str, Figure]]:

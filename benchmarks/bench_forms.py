@@ -31,7 +31,6 @@ from netwarden.detectors.kinds import detector_kind
 from netwarden.detectors.scaling import fit_scaling
 from netwarden.features.preprocessor import fit_preprocessor
 from netwarden.flows.schema import load_schema
-from netwarden.params import load_params
 
 BUDGETS = {"b5": 0.05, "b1": 0.01}
 ATTACKS, UNKNOWN, RARE, NEW_BENIGN = 0.57, 0.3, 0.2, 0.15  # shares of what judges
@@ -101,7 +100,7 @@ def judge(rows: FitRows, turn: Turn, detector: Detector) -> dict[str, float]:
     for short, budget in BUDGETS.items():
         threshold = np.quantile(score["quiet"], 1 - budget)
         alerts = {name: scores > threshold for name, scores in score.items()}
-        recall = {name: _recall(rows.labels[getattr(turn, name)], alerts[name]) for name in _RECALLS}
+        recall = {name: recall_by_name(rows.labels[getattr(turn, name)], alerts[name]) for name in _RECALLS}
         wrong = (1 - NEW_BENIGN) * alerts["usual"].mean() + NEW_BENIGN * alerts["new"].mean()
         caught = UNKNOWN * recall["unknown"] + RARE * recall["rare"] + (1 - UNKNOWN - RARE) * recall["common"]
         found[f"accuracy_{short}"] = float(ATTACKS * caught + (1 - ATTACKS) * (1 - wrong))
@@ -128,8 +127,8 @@ _RECALLS = ("unknown", "rare", "common")
 
 
 def _forms() -> dict[str, tuple[str, Any]]:
-    """Kind and parameters by name: the default of params.json, and what differs from it in one thing."""
-    default = load_params(ROOT / "params.json").hybrid
+    """Kind and parameters by name: the default, and what differs from it in one thing."""
+    default = HybridParams()
     trees = default.trees
 
     def blend(**changed: float) -> tuple[str, HybridParams]:
@@ -186,7 +185,7 @@ def _new_kinds(kinds: tuple[Places, Places], again: int, turn: int) -> npt.NDArr
     return np.asarray(new | np.isin(pairs, rare[np.cumsum(shares[rare]) < 0.05]), np.bool_)
 
 
-def _recall(names: npt.NDArray[np.str_], alerts: npt.NDArray[np.bool_]) -> float:
+def recall_by_name(names: npt.NDArray[np.str_], alerts: npt.NDArray[np.bool_]) -> float:
     """Mean over attack names, each weighed by the root of its rows: neither floods nor single rows decide alone."""
     _, name, counts = np.unique(names, return_inverse=True, return_counts=True)
     weights = np.sqrt(counts)

@@ -2,8 +2,8 @@
 
     python benchmarks/bench_http.py [--users 500] [--seconds 120]
 
-The portal is a process of its own on a loopback port, with the detector of params.json's kind and parameters, trained
-on made-up flows, and some thousand stored alerts. The load is that of locustfile.py, on the same machine and so at the
+The portal is a process of its own on a loopback port, with a hybrid of default parameters, trained on made-up
+flows, and some thousand stored alerts. The load is that of locustfile.py, on the same machine and so at the
 same cores' cost. Any answer that is an error makes this fail.
 """
 
@@ -27,10 +27,10 @@ import httpx
 import psutil
 from figures import record
 
+from netwarden.detector_params import HybridParams
 from netwarden.detectors.bundle import DetectorBundle
 from netwarden.flows.schema import load_schema
 from netwarden.flows.table import FlowTable
-from netwarden.params import load_params
 from netwarden.settings import load_settings
 from netwarden.sources.connect import open_registry
 from netwarden.sources.store import BundleEntry
@@ -52,9 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         flows = made_up_flows(schema, 20_000, seed=1)
-        bundle = train_bundle(
-            folder / "bundle", schema, flows, kind="hybrid", params=load_params(ROOT / "params.json").hybrid
-        )
+        bundle = train_bundle(folder / "bundle", schema, flows, kind="hybrid", params=HybridParams())
         _write_flows(folder / "flows.jsonl", made_up_flows(schema, 3000, seed=2))
         with serving(folder, bundle) as (address, portal):
             _store_alerts(address, folder / "flows.jsonl")

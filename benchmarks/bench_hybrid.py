@@ -28,18 +28,17 @@ from figures import record
 from sklearn.decomposition import PCA
 
 sys.path.insert(0, str(ROOT))
+from netwarden.detector_params import HybridParams, XgbClassifierParams
 from netwarden.detectors.base import FitRows, Matrix
 from netwarden.detectors.blended_trees import deal
 from netwarden.detectors.hybrid import Hybrid, HybridKind
 from netwarden.features.preprocessor import fit_preprocessor
 from netwarden.flows.schema import load_schema
 from netwarden.flows.table import FlowTable
-from netwarden.params import load_params
 from netwarden.scoring.scorer import Scorer
 from tests.fixtures.bundles import train_bundle
 
-_GIVEN = load_params(ROOT / "params.json")
-PARAMS = _GIVEN.hybrid.model_copy(update={"family": _GIVEN.xgb_classifier})
+PARAMS = HybridParams(family=XgbClassifierParams())
 CHUNK_ROWS = 16_384
 SCORED_ROWS = 250_000
 
@@ -80,7 +79,7 @@ def fit_bare(rows: FitRows, threads: int) -> None:
         xgb.train(settings | {"objective": "binary:logistic"}, data, PARAMS.trees.n_estimators)
     attacks, names = rows.where(rows.attack == 1), rows.family_names
     data = xgb.QuantileDMatrix(attacks.matrix, np.searchsorted(names, attacks.families))
-    head = _GIVEN.xgb_classifier.model_dump() | {"num_class": len(names), "objective": "multi:softprob"}
+    head = XgbClassifierParams().model_dump() | {"num_class": len(names), "objective": "multi:softprob"}
     rounds = head.pop("n_estimators")
     xgb.train(head | {"nthread": threads}, data, rounds)
     benign = rows.matrix[rows.attack == 0]

@@ -2,8 +2,8 @@
 
     python benchmarks/bench_stream.py [--flows 200000] [--rate 2000] [--seconds 20] [--away 60]
 
-Flows are made up after NSL-KDD's schema, 1 % of them alert, and the detector is a hybrid with the parameters of
-params.json. The bare rate is `Scorer.score` alone in one thread, over the same flows in the same run; rates per
+Flows are made up after NSL-KDD's schema, 1 % of them alert, and the detector is a hybrid with default
+parameters. The bare rate is `Scorer.score` alone in one thread, over the same flows in the same run; rates per
 CPU-second count the worker's process alone. Redis keeps an append-only file; at the end it is killed, stays away for
 some seconds under the same rate, and comes back.
 """
@@ -29,7 +29,6 @@ from threadpoolctl import threadpool_limits
 from netwarden.detector_params import HybridParams
 from netwarden.flows.schema import load_schema
 from netwarden.flows.table import FlowTable
-from netwarden.params import load_params
 from netwarden.scoring.scorer import Scorer
 from netwarden.sources.connect import open_alert_store, open_feed, open_queue
 from netwarden.streaming.scored import read_scored
@@ -54,9 +53,8 @@ def main() -> None:
     options = parser.parse_args()
     schema = load_schema("nsl_kdd", ROOT / "schema")
     with tempfile.TemporaryDirectory() as folder:
-        params: HybridParams = load_params(ROOT / "params.json").hybrid
         trained = made_up_flows(schema, 20_000, seed=1)
-        bundle = train_bundle(Path(folder) / "bundle", schema, trained, kind="hybrid", params=params)
+        bundle = train_bundle(Path(folder) / "bundle", schema, trained, kind="hybrid", params=HybridParams())
         scorer = Scorer(bundle, threads=1)
         flows = few_alerts(scorer, made_up_flows(schema, 60_000, seed=2), options.flows)
         bare = bare_rate(scorer, flows)

@@ -30,7 +30,6 @@ from figures import record
 from netwarden.detector_params import HybridParams
 from netwarden.flows.schema import load_schema
 from netwarden.flows.table import FlowTable
-from netwarden.params import load_params
 from netwarden.scoring.scorer import Scorer
 from netwarden.sources.connect import open_alert_store, open_feed
 from netwarden.streaming.scored import read_scored
@@ -94,7 +93,7 @@ def soak(folder: Path, minutes: int, minute_s: float, rate: float, *, small: boo
     """Readings of so many minutes under load, after which all that was sent is scored and stored."""
     schema = load_schema("nsl_kdd", ROOT / "schema")
     rows = 5000 if small else _ROWS
-    params = SMALL_HYBRID if small else default_hybrid()
+    params = SMALL_HYBRID if small else HybridParams()
     trained = made_up_flows(schema, 3000 if small else 20_000, seed=1)
     bundle = train_bundle(folder / "bundle", schema, trained, kind="hybrid", params=params)
     scorer = Scorer(bundle, threads=1)
@@ -109,11 +108,6 @@ def soak(folder: Path, minutes: int, minute_s: float, rate: float, *, small: boo
         compare(at, scorer, stopped(at))
         follower.close()
     return readings
-
-
-def default_hybrid() -> HybridParams:
-    params: HybridParams = load_params(ROOT / "params.json").hybrid
-    return params
 
 
 class Follower:

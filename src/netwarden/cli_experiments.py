@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,15 @@ from netwarden import logs
 from netwarden.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from netwarden.training.candidate import Candidate
     from netwarden.training.tuned import Tuned
+
+_ParamsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--params", help="Parameters, with dataset and detector; default: params.json", exists=True, dir_okay=False
+    ),
+]
 
 
 def experiments(
@@ -32,10 +41,12 @@ def experiments(
     seeds: Annotated[int, typer.Option(min=1, help="Fits of every model, seeded 1 and up")] = 5,
     budget: Annotated[float, typer.Option(help="Of the columns that name none: 0.001, 0.01 or 0.05")] = 0.01,
     judged_by: Annotated[str, typer.Option(help="cross-dataset: the dataset in the store that judges")] = "",
+    params: _ParamsFile = None,
 ) -> None:
     """Fit a detector and trivial models anew over several seeds, judge them by a protocol, print one table."""
     from netwarden.evaluation.crossing import CROSS
     from netwarden.evaluation.protocols import protocol_of
+    from netwarden.training.candidate import Candidate
     from netwarden.training.experiment_table import experiment_table
     from netwarden.training.experiments import BUDGETS
     from netwarden.training.judging import judge_across, judge_at_random, judge_dataset
@@ -46,12 +57,13 @@ def experiments(
         raise typer.BadParameter(f"--judged-by names the second dataset of {CROSS}, and of no other protocol")
     settings = load_settings()
     logs.configure(settings.log_level, settings.log_format)
+    candidate = Candidate(dataset, detector, params)
     if protocol == CROSS:
-        carried_out, results = judge_across(settings, dataset, judged_by, detector, seeds, _say)
+        carried_out, results = judge_across(settings, candidate, judged_by, seeds, _say)
     else:
-        carried_out, results = protocol_of(protocol), judge_dataset(settings, protocol, dataset, detector, seeds, _say)
+        carried_out, results = protocol_of(protocol), judge_dataset(settings, protocol, candidate, seeds, _say)
     if protocol != "random":
-        results += judge_at_random(settings, dataset, detector, seeds, _say)
+        results += judge_at_random(settings, candidate, seeds, _say)
     print(experiment_table(carried_out, results, budget, seeds))
 
 
@@ -60,14 +72,16 @@ def resampling(
     detector: Annotated[str, typer.Option(help="Detector kind; default: the pipeline's")] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Divisions of the training rows, seeded 1 and up")] = 5,
     budget: Annotated[float, typer.Option(help="Share of benign flows that may alert", min=0, max=1)] = 0.01,
+    params: _ParamsFile = None,
 ) -> None:
     """Show what none, class weights, SMOTE and SMOTENC are worth to a detector, on training rows; one table."""
     from netwarden.training.ablation import resampling_table
+    from netwarden.training.candidate import Candidate
     from netwarden.training.judging import judge_resampling
 
     settings = load_settings()
     _configure_quietly(settings)
-    kind, results = judge_resampling(settings, dataset, detector, seeds, budget, _say)
+    kind, results = judge_resampling(settings, Candidate(dataset, detector, params), seeds, budget, _say)
     print(resampling_table(results, f"{kind} at a budget of {budget:.1%}", seeds))
 
 
@@ -83,22 +97,25 @@ def tune(
     jobs: Annotated[int, typer.Option(min=1, help="Trials at a time, which share the cores")] = 1,
     seeds: Annotated[int, typer.Option(min=1, help="Divisions of the training rows that each trial is judged by")] = 1,
     study: Annotated[str, typer.Option(help="Name of the study; default: DATASET-DETECTOR")] = "",
-    write: Annotated[bool, typer.Option("--write", help="Put the best parameters into params.json")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Put the best parameters into that file")] = False,
+    params: _ParamsFile = None,
 ) -> None:
     """Look for a detector's parameters that catch attacks unknown in training; stop with Ctrl-C, go on at any time."""
+    from netwarden.training.candidate import Candidate
     from netwarden.training.tune import Effort, tune_dataset
 
     settings = load_settings()
     _configure_quietly(settings)
+    candidate = Candidate(dataset, detector, params)
     effort = Effort(trials, 30 if trials is None and minutes is None else minutes, jobs)
     with _stopped_by_interrupt() as stop:
-        tuned = tune_dataset(settings, dataset, detector, effort, range(1, seeds + 1), study, _say_over, stop)
-    _keep(settings, tuned)
+        tuned = tune_dataset(settings, candidate, effort, range(1, seeds + 1), study, _say_over, stop)
+    _keep(settings, candidate, tuned)
     print(tuned.describe())
     if stop.is_set():
         _say("stopped; the same command goes on where it was")
     if write:
-        _write(settings, tuned)
+        _write(candidate.path(settings), tuned)
 
 
 @contextlib.contextmanager
@@ -118,24 +135,22 @@ def _stopped_by_interrupt() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _keep(settings: Settings, tuned: Tuned) -> None:
-    from netwarden.params import load_params
+def _keep(settings: Settings, candidate: Candidate, tuned: Tuned) -> None:
     from netwarden.training.tracking import track_runs
 
-    experiment = load_params(settings.workspace / "params.json").register_.experiment
+    experiment = candidate.chosen(settings)[0].register_.experiment
     tracked = track_runs(settings, tuned.records(f"{experiment}-tuning"))
     if tracked:
         _say(f"{len(tracked)} trials in MLflow at {tracked[0].address}")
 
 
-def _write(settings: Settings, tuned: Tuned) -> None:
+def _write(path: Path, tuned: Tuned) -> None:
     from netwarden.errors import ConfigError
     from netwarden.training.params_file import write_values
 
     if tuned.best is None:
         raise ConfigError(f"{tuned.path} has no finished trial yet, so there is nothing to write; give it more time")
     section = tuned.task.section
-    path = settings.workspace / "params.json"
     write_values(path, {f"{section}.{name}": value for name, value in tuned.best.values.items()})
     print(f"section {section} of {path} now has them")
 

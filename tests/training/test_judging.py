@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 from netwarden.cli import app
 from netwarden.errors import ConfigError, NotFoundError
 from netwarden.evaluation.looks import PAGE, record_look
-from netwarden.params import load_params
+from netwarden.params import IngestParams, Params, load_params
 from netwarden.settings import load_settings
 from netwarden.sources.etl import run_etl
+from netwarden.training.candidate import Candidate
 from netwarden.training.judging import judge_dataset
 from netwarden.training.params_file import write_values
 from tests.fixtures.data import ROOT
@@ -72,7 +73,9 @@ def test_who_is_about_to_look_is_told_how_often_that_was_done(workspace, monkeyp
     monkeypatch.setattr("netwarden.training.judging.MOST_LOOKS", 1)
     monkeypatch.setattr("netwarden.training.judging.run_protocol", lambda *_, **__: sys.exit("not looked"))
     with pytest.raises(SystemExit, match="not looked"):
-        judge_dataset(load_settings(_environment(workspace)), "official", "", "decision_tree", 1, said.append)
+        judge_dataset(
+            load_settings(_environment(workspace)), "official", Candidate(detector="decision_tree"), 1, said.append
+        )
     assert re.match(r"nsl_kdd: [12] looks at its test rows with different figures so far, 1 at most", said[0])
     assert said[1].endswith("this look is one too many; its table is not to be published")
 
@@ -151,9 +154,32 @@ def test_tuning_stops_at_an_interrupt_goes_on_and_writes_the_best(workspace):
     assert sum(line != old for line, old in zip(after, before, strict=True)) <= 1
 
 
+def test_another_file_of_parameters_names_its_dataset_and_leaves_params_json_alone(workspace, tmp_path):
+    mine = tmp_path / "mine.json"
+    mine.write_text('{"ingest": {"dataset": "lab"}, "train": {"detector": "decision_tree"}}')
+    with pytest.raises(NotFoundError, match=r"ETL\.py --dataset lab"):
+        judge_dataset(load_settings({}, start=workspace), "official", Candidate(params_file=mine), 1)
+    before = (workspace / "params.json").read_bytes()
+    said = CliRunner().invoke(
+        app,
+        ["tune", "--params", str(mine), "--dataset", "nsl_kdd", "--trials", "1", "--study", "mine", "--write"],
+        env=_environment(workspace),
+    )
+    assert said.exit_code == 0, said.output
+    assert f"section decision_tree of {mine} now has them" in said.stdout
+    assert load_params(mine).ingest.dataset == "lab" and "decision_tree" in mine.read_text()
+    assert (workspace / "params.json").read_bytes() == before
+    said = CliRunner().invoke(app, ["experiments", "official", "--params", str(tmp_path / "no.json")])
+    assert said.exit_code == 2 and "--params" in said.output
+
+
+def test_the_published_form_for_nsl_kdd_is_the_default():
+    assert load_params(ROOT / "benchmarks/nsl_kdd.json") == Params(ingest=IngestParams(dataset="nsl_kdd"))
+
+
 def test_a_dataset_that_was_never_loaded_is_named(workspace):
     with pytest.raises(NotFoundError, match=r"ETL\.py --dataset lab"):
-        judge_dataset(load_settings({}, start=workspace), "official", "lab", "decision_tree", 1)
+        judge_dataset(load_settings({}, start=workspace), "official", Candidate("lab", "decision_tree"), 1)
     said = CliRunner().invoke(app, ["tune", "--dataset", "lab"], env=_environment(workspace))
     assert isinstance(said.exception, NotFoundError)
 

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from netwarden.evaluation.crossing import cross
 from netwarden.evaluation.looks import MOST_LOOKS, PAGE, looks_at, record_look
 from netwarden.evaluation.protocols import Protocol, protocol_of, without_test_rows
-from netwarden.params import Params, load_params
+from netwarden.params import Params
 from netwarden.settings import Settings
 from netwarden.sources.stored import read_stored
 from netwarden.training.ablation import Resampled, compare_resampling
+from netwarden.training.candidate import Candidate
 from netwarden.training.experiments import Result, Say, run_protocol
 from netwarden.training.lineage import shaping_commit
 
@@ -20,13 +21,10 @@ _LOOK_BUDGET = 0.01  # of the figures that stand in the record of looks
 
 
 def judge_dataset(
-    settings: Settings, protocol: str, dataset: str, detector: str, seeds: int, say: Say = lambda _: None
+    settings: Settings, protocol: str, candidate: Candidate, seeds: int, say: Say = lambda _: None
 ) -> list[Result]:
-    """Results of a detector and the baselines on a dataset of the store, with the parameters of params.json.
-
-    `dataset` and `detector` are the pipeline's where they are empty.
-    """
-    params, name = _chosen(settings, dataset, detector)
+    """Results of a detector and the baselines on its dataset."""
+    params, name = candidate.chosen(settings)
     chosen = protocol_of(protocol)
     table, schema = read_stored(settings, name)
     if chosen.looks:
@@ -37,11 +35,9 @@ def judge_dataset(
     return results
 
 
-def judge_at_random(
-    settings: Settings, dataset: str, detector: str, seeds: int, say: Say = lambda _: None
-) -> list[Result]:
+def judge_at_random(settings: Settings, candidate: Candidate, seeds: int, say: Say = lambda _: None) -> list[Result]:
     """Results of the detector alone on the random split, named so that nobody takes them for an answer."""
-    params, name = _chosen(settings, dataset, detector)
+    params, name = candidate.chosen(settings)
     table, schema = read_stored(settings, name)
     kind = params.train.detector
     results = run_protocol(protocol_of("random"), table, schema, params, range(1, seeds + 1), (kind,), say)
@@ -49,10 +45,10 @@ def judge_at_random(
 
 
 def judge_across(
-    settings: Settings, dataset: str, judged_by: str, detector: str, seeds: int, say: Say = lambda _: None
+    settings: Settings, candidate: Candidate, judged_by: str, seeds: int, say: Say = lambda _: None
 ) -> tuple[Protocol, list[Result]]:
-    """The protocol, which says what both datasets share, and the results of models fitted on the first of them."""
-    params, name = _chosen(settings, dataset, detector)
+    """The protocol, which says what both datasets share, and the results of models fitted on the candidate's."""
+    params, name = candidate.chosen(settings)
     here, schema = read_stored(settings, name)
     apart = without_test_rows(here, schema, params.transform)
     crossing = cross(name, (apart, schema), judged_by, read_stored(settings, judged_by))
@@ -63,21 +59,14 @@ def judge_across(
 
 
 def judge_resampling(
-    settings: Settings, dataset: str, detector: str, seeds: int, budget: float, say: Say = lambda _: None
+    settings: Settings, candidate: Candidate, seeds: int, budget: float, say: Say = lambda _: None
 ) -> tuple[str, list[Resampled]]:
-    """Detector kind, and what each way of resampling is worth to it on the training rows of a dataset of the store."""
-    params, name = _chosen(settings, dataset, detector)
+    """Detector kind, and what each way of resampling is worth to it on the training rows of its dataset."""
+    params, name = candidate.chosen(settings)
     at_budget = params.train.model_copy(update={"false_positive_budget": budget, "alerts_per_day": None})
     params = params.model_copy(update={"train": at_budget})
     table, schema = read_stored(settings, name)
     return params.train.detector, compare_resampling(table, schema, params, range(1, seeds + 1), say)
-
-
-def _chosen(settings: Settings, dataset: str, detector: str) -> tuple[Params, str]:
-    params = load_params(settings.workspace / "params.json")
-    kind = detector or params.train.detector
-    train = params.train.model_copy(update={"detector": kind})
-    return params.model_copy(update={"train": train}), dataset or params.ingest.dataset
 
 
 def _tell_of_looks(settings: Settings, dataset: str, say: Say) -> None:

@@ -23,9 +23,10 @@ from sqlalchemy.exc import DBAPIError
 
 from netwarden.detector_params import Choice, Range
 from netwarden.errors import ConfigError, JobBusyError, TrainingError
-from netwarden.params import Params, load_params
+from netwarden.params import Params
 from netwarden.settings import Settings
 from netwarden.sources.stored import read_stored
+from netwarden.training.candidate import Candidate
 from netwarden.training.selection import Caught, catch, objective_value
 from netwarden.training.tuned import Task, Trial, Tuned, Value, task_of
 
@@ -49,22 +50,19 @@ class Effort:
 
 def tune_dataset(
     settings: Settings,
-    dataset: str,
-    detector: str,
+    candidate: Candidate,
     effort: Effort,
     seeds: Sequence[int],
     study: str,
     say: Say,
     stop: threading.Event,
 ) -> Tuned:
-    """`tune` on a dataset of the store. Dataset and detector are by default those of params.json and name the study."""
-    params = load_params(settings.workspace / "params.json")
-    name, kind = dataset or params.ingest.dataset, detector or params.train.detector
-    params = params.model_copy(update={"train": params.train.model_copy(update={"detector": kind})})
+    """`tune` on a dataset of the store; dataset and detector name the study where `study` does not."""
+    params, name = candidate.chosen(settings)
     if not _NAME.fullmatch(study):
         raise ConfigError(f"--study names a file, of letters, digits, `.`, `_` and `-`; {study!r} is none")
     table, schema = read_stored(settings, name)
-    path = settings.home / "tuning" / f"{study or f'{name}-{kind}'}.sqlite"
+    path = settings.home / "tuning" / f"{study or f'{name}-{params.train.detector}'}.sqlite"
     return tune(task_of(params, name, table, schema, seeds), path, effort, say, stop)
 
 
