@@ -20,6 +20,7 @@ import xgboost as xgb
 from netwarden.detector_params import XgbClassifierParams
 from netwarden.detectors.base import FitRows, Matrix, Part, Scores
 from netwarden.detectors.boosters import TreeSum, first_line, likeliest, load_trees
+from netwarden.detectors.log_odds import probability
 from netwarden.errors import TrainingError
 
 _BINARY, _FAMILY, _FACTS = "binary.ubj", "family.ubj", "boosted_trees.json"
@@ -39,7 +40,7 @@ class BoostedTrees:
 
     def score(self, matrix: Matrix) -> Scores:
         """Probability of attack per row, in float64 so that sure rows stay apart."""
-        return _probability(self.binary.margin(matrix))
+        return probability(self.binary.margin(matrix))
 
     def evidence(self, matrix: Matrix) -> npt.NDArray[np.float64]:
         """Log-odds of the score."""
@@ -129,12 +130,6 @@ def _train(rows: FitRows, target: npt.NDArray[Any], params: dict[str, Any]) -> T
         if "are not used" in str(warning.message):
             raise TrainingError(f"xgb_classifier has parameters that XGBoost does not know: {_quoted(warning)}")
     return TreeSum(booster)
-
-
-def _probability(log_odds: npt.NDArray[np.float64]) -> Scores:
-    bounded = np.clip(log_odds, -700.0, 700.0)  # beyond, exp leaves float64
-    probability: Scores = 1.0 / (1.0 + np.exp(-bounded))
-    return probability
 
 
 def _quoted(warning: warnings.WarningMessage) -> str:

@@ -21,6 +21,7 @@ from netwarden.detectors.base import FitRows, Matrix, Part, Scores
 from netwarden.detectors.blended_trees import fit_blend
 from netwarden.detectors.boosted_trees import fit_families
 from netwarden.detectors.boosters import TreeSum, likeliest, load_trees
+from netwarden.detectors.log_odds import probability
 from netwarden.detectors.reconstruction import (
     RECONSTRUCTION_ARRAYS,
     Reconstruction,
@@ -55,7 +56,7 @@ class Hybrid:
         """A logistic curve of both surprises together, not yet calibrated."""
         log_odds, missed = self.trees.margin(matrix), self.reconstruction.missed(matrix)
         both = self.usual[0].of(log_odds) + self.params.novelty_weight * self.usual[1].of(_logarithm(missed))
-        return 1.0 / (1.0 + np.exp(_OFFSET - _SCALE * np.minimum(both, 2 * MOST)))
+        return probability(_SCALE * np.minimum(both, 2 * MOST) - _OFFSET)
 
     def evidence(self, matrix: Matrix) -> npt.NDArray[np.float64]:
         """The trees' mean log-odds of attack, and the squared residual of the reconstruction."""

@@ -13,6 +13,7 @@ from netwarden import logs
 from netwarden.detector_params import LogisticRegressionParams
 from netwarden.detectors.base import FitRows, Matrix, Part, Scores
 from netwarden.detectors.dense import Floats, by_chunks, product, rounded_weights
+from netwarden.detectors.log_odds import probability
 from netwarden.detectors.scaling import SCALING_ARRAYS, Scaling, fit_scaling, restored_scaling
 from netwarden.features.arrays import pack_texts, read_arrays, unpack_texts, write_arrays
 
@@ -37,7 +38,7 @@ class LogisticRegression:
 
     def score(self, matrix: Matrix) -> Scores:
         """Probability of attack per row."""
-        return 1.0 / (1.0 + np.exp(-np.clip(self.log_odds(matrix), -700.0, 700.0)))
+        return probability(self.log_odds(matrix))
 
     def log_odds(self, matrix: Matrix) -> Floats:
         """Weighted sum of a row's columns."""

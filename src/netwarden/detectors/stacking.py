@@ -16,6 +16,7 @@ from netwarden.detector_params import LogisticRegressionParams, StackingParams
 from netwarden.detectors.base import FitRows, Matrix, Part, Scores
 from netwarden.detectors.dense import Floats
 from netwarden.detectors.forest import VotingTrees, load_votes
+from netwarden.detectors.log_odds import probability
 from netwarden.detectors.logistic_regression import LogisticRegression, LogisticRegressionKind
 from netwarden.detectors.random_forest import RandomForestKind
 from netwarden.errors import TrainingError
@@ -41,7 +42,7 @@ class Stacking:
 
     def score(self, matrix: Matrix) -> Scores:
         """Probability of attack per row."""
-        return 1.0 / (1.0 + np.exp(-np.clip(self._log_odds(matrix), -700.0, 700.0)))
+        return probability(self._log_odds(matrix))
 
     def _log_odds(self, matrix: Matrix) -> Floats:
         votes, line = self.forest.votes.margin(matrix), self.line.log_odds(matrix)

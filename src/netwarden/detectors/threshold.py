@@ -9,11 +9,10 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from netwarden.detectors.base import Scores
+from netwarden.detectors.log_odds import log_odds, probability
 from netwarden.errors import ConfigError, TrainingError
 
 BUDGETS = tuple(float(f"{digit}e-{power}") for power in (5, 4, 3, 2, 1) for digit in (1, 1.5, 2, 3, 5, 7))[:-1]
-
-_LEAST, _MOST = 1e-300, 1.0 - 2.0**-53  # raw scores of 0 and 1 have no log-odds
 
 
 class _Frozen(BaseModel):
@@ -29,7 +28,7 @@ class Calibration(_Frozen):
 
     def apply(self, raw: Scores) -> Scores:
         """Scores in [0, 1] in which 0.8 means: 8 of 10 such rows were attacks among the calibration rows."""
-        return _expit(self.slope * log_odds(raw) + self.intercept)
+        return probability(self.slope * log_odds(raw) + self.intercept)
 
 
 def fit_calibration(raw: Scores, labels: npt.NDArray[np.int8]) -> Calibration:
@@ -172,20 +171,8 @@ def _fit_line(x: Scores, targets: Scores) -> tuple[float, float]:
 
     def loss(line: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         z = line[0] * x + line[1]
-        off = (_expit(z) - targets) / len(x)
+        off = (probability(z) - targets) / len(x)
         return float(np.mean(np.logaddexp(0.0, z) - targets * z)), np.array([np.sum(off * x), np.sum(off)])
 
     slope, intercept = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS").x
     return float(slope), float(intercept)
-
-
-def log_odds(raw: Scores) -> Scores:
-    """Logarithm of p / (1 - p), finite also for raw scores of 0 and 1."""
-    bounded = np.clip(raw, _LEAST, _MOST)
-    odds: Scores = np.log(bounded / (1.0 - bounded))
-    return odds
-
-
-def _expit(log_odds: Scores) -> Scores:
-    probability: Scores = 1.0 / (1.0 + np.exp(-np.clip(log_odds, -700.0, 700.0)))
-    return probability

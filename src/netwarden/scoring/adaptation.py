@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from netwarden.detectors.base import Detector, FitRows, Matrix, Scores
 from netwarden.detectors.bundle import DetectorBundle
+from netwarden.detectors.log_odds import log_odds
 from netwarden.detectors.reference import Reference, describe_training
-from netwarden.detectors.threshold import Threshold, choose_threshold, log_odds
+from netwarden.detectors.threshold import Threshold, choose_threshold
 from netwarden.errors import InputError
 from netwarden.flows.labels import BENIGN
 
