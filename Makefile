@@ -79,8 +79,8 @@ serve: $(CORE) ## Portal on HOST:PORT, without loading or training first
 train: $(CORE) ## Run the training pipeline: dvc repro, and registration where the store does not know the bundle
 	$(BIN)/python main.py
 
-bench: $(DEV) ## Benchmarks but those of detection, of many users and of large data; each prints its figures
-	@for file in $(filter-out $(addprefix benchmarks/bench_,detection.py http.py live.py batch.py spark.py),$(wildcard benchmarks/bench_*.py)); do echo "== $$file"; $(BIN)/python "$$file"; done
+bench: $(DEV) ## Benchmarks but those of detection and its forms, of many users and of large data; each prints its figures
+	@for file in $(filter-out $(addprefix benchmarks/bench_,detection.py forms.py forms_lab.py http.py live.py batch.py spark.py),$(wildcard benchmarks/bench_*.py)); do echo "== $$file"; $(BIN)/python "$$file"; done
 
 BENCH_ARGS ?=
 bench-detection: $(DEV) ## How well detectors detect, over five seeds; looks at test rows (BENCH_ARGS="--only families --seeds 2")

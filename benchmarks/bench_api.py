@@ -2,8 +2,8 @@
 
     python benchmarks/bench_api.py [--seconds 10] [--rate 200] [--clients 64] [--rows 50000]
 
-Flows are made up after NSL-KDD's schema, 1 % of them alert and are stored, and the detector is a hybrid with the
-parameters of params.json. The server is a process of its own, the client this one. `POST /score`: times at a steady
+Flows are made up after NSL-KDD's schema, 1 % of them alert and are stored, and the detector is a hybrid with
+default parameters. The server is a process of its own, the client this one. `POST /score`: times at a steady
 rate, counted from when a request was due; then as many requests a second as the clients get, beside those of an empty
 JSON endpoint of the same server in the same run. `POST /batch_score` with Arrow: rows a second beside those of
 `Scorer.score` alone.

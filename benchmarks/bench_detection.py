@@ -5,7 +5,7 @@
 Parts: official and random (NSL-KDD), families and attacks (NSL-KDD, each in turn unknown in training), resampling
 (NSL-KDD, attack names held out in groups), lab and tools (the bundled dataset), temporal (IoT-23), cross_iot23 and
 cross_cic (fitted on the lab, judged by flows of other networks). What is fitted on the lab has the parameters of
-params.json, all else those of nsl_kdd.json beside this file. A part whose data are not here is skipped, and said to be.
+params.json, all else those of config/nsl_kdd.json. A part whose data are not here is skipped, and said to be.
 Figures are means over seeds; those of trivial models bear the model's name.
 
 official, lab, temporal and the two crossings look at test rows, which docs/evaluations.md records. Whoever runs them on
@@ -42,7 +42,7 @@ class Part:
     @property
     def params_file(self) -> Path:
         """Parameters chosen on the lab's training days, or on NSL-KDD's training rows."""
-        return ROOT / ("params.json" if self.dataset == "lab" else "benchmarks/nsl_kdd.json")
+        return ROOT / ("params.json" if self.dataset == "lab" else "config/nsl_kdd.json")
 
 
 PARTS = {

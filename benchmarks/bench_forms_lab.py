@@ -4,9 +4,9 @@
 
 Days 4 and 5 are left out, so that no row that sets a threshold or tests has a say in the form. Each turn fits on two
 of the three days, without a quarter of the attack names and, of names that several tools play, without a quarter of
-these tools; benign rows of the third day set the thresholds. It measures recall of the names left out, of the tools
-left out, and of what the third day has in common with the other two. `b01` is the mean over three thresholds around
-0.1 %, which some sixteen benign rows decide.
+these tools; benign rows of the third day set the thresholds. It measures recall of the names left out and of the tools
+left out, wherever they are, and of what the third day has in common with the other two. `b01` is the mean over three
+thresholds around 0.1 %, which some sixteen benign rows decide.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def forms() -> dict[str, tuple[str, Any]]:
-    """Kind and parameters by name: those of params.json, what differs from them in one thing, and the default."""
+    """Kind and parameters by name: of params.json, what differs from them in trees or novelty, and the default."""
     chosen = load_params(ROOT / "params.json").hybrid
 
     def trees(**changed: float) -> tuple[str, HybridParams]:

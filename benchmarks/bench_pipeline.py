@@ -57,12 +57,9 @@ def main() -> None:
 def _workspace(folder: Path) -> Path:
     for name in ("schema", "config", ".dvc/plots", "src/netwarden"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", "params.json", ".dvcignore", ".dvc/config"):
+    for name in ("dvc.yaml", ".dvcignore", ".dvc/config"):
         shutil.copy(ROOT / name, folder / name)
-    params = json.loads((folder / "params.json").read_text())
-    params["ingest"]["dataset"] = "nsl_kdd"
-    params["train"]["false_positive_budget"] = 0.01
-    (folder / "params.json").write_text(json.dumps(params))
+    shutil.copy(ROOT / "config/nsl_kdd.json", folder / "params.json")
     (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
     return folder
 

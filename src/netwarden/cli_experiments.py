@@ -17,13 +17,15 @@ from netwarden import logs
 from netwarden.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from netwarden.training.candidate import Candidate
     from netwarden.training.tuned import Tuned
 
 _ParamsFile = Annotated[
     Path | None,
     typer.Option(
-        "--params", help="Parameters, with dataset and detector; default: params.json", exists=True, dir_okay=False
+        "--params",
+        help="Parameters, dataset and detector from this file; default: params.json",
+        exists=True,
+        dir_okay=False,
     ),
 ]
 
@@ -97,7 +99,9 @@ def tune(
     jobs: Annotated[int, typer.Option(min=1, help="Trials at a time, which share the cores")] = 1,
     seeds: Annotated[int, typer.Option(min=1, help="Divisions of the training rows that each trial is judged by")] = 1,
     study: Annotated[str, typer.Option(help="Name of the study; default: DATASET-DETECTOR")] = "",
-    write: Annotated[bool, typer.Option("--write", help="Put the best parameters into that file")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Put the best parameters into params.json, or --params")
+    ] = False,
     params: _ParamsFile = None,
 ) -> None:
     """Look for a detector's parameters that catch attacks unknown in training; stop with Ctrl-C, go on at any time."""
@@ -110,7 +114,7 @@ def tune(
     effort = Effort(trials, 30 if trials is None and minutes is None else minutes, jobs)
     with _stopped_by_interrupt() as stop:
         tuned = tune_dataset(settings, candidate, effort, range(1, seeds + 1), study, _say_over, stop)
-    _keep(settings, candidate, tuned)
+    _keep(settings, tuned)
     print(tuned.describe())
     if stop.is_set():
         _say("stopped; the same command goes on where it was")
@@ -135,10 +139,10 @@ def _stopped_by_interrupt() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _keep(settings: Settings, candidate: Candidate, tuned: Tuned) -> None:
+def _keep(settings: Settings, tuned: Tuned) -> None:
     from netwarden.training.tracking import track_runs
 
-    experiment = candidate.chosen(settings)[0].register_.experiment
+    experiment = tuned.task.params.register_.experiment
     tracked = track_runs(settings, tuned.records(f"{experiment}-tuning"))
     if tracked:
         _say(f"{len(tracked)} trials in MLflow at {tracked[0].address}")

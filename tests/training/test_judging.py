@@ -159,13 +159,20 @@ def test_another_file_of_parameters_names_its_dataset_and_leaves_params_json_alo
     mine.write_text('{"ingest": {"dataset": "lab"}, "train": {"detector": "decision_tree"}}')
     with pytest.raises(NotFoundError, match=r"ETL\.py --dataset lab"):
         judge_dataset(load_settings({}, start=workspace), "official", Candidate(params_file=mine), 1)
+    told = experiments(workspace, "official", "--params", str(mine), "--dataset", "nsl_kdd", "--seeds", "1")
+    assert "| decision_tree |" in told
+    look = (workspace / PAGE).read_text().splitlines()[-1]
+    assert re.search(
+        r"\| experiments official: decision_tree, 1 seeds, parameters of mine\.json \([0-9a-f]{8}\), ", look
+    )
     before = (workspace / "params.json").read_bytes()
     said = CliRunner().invoke(
         app,
-        ["tune", "--params", str(mine), "--dataset", "nsl_kdd", "--trials", "1", "--study", "mine", "--write"],
+        ["tune", "--params", str(mine), "--dataset", "nsl_kdd", "--trials", "1", "--write"],
         env=_environment(workspace),
     )
     assert said.exit_code == 0, said.output
+    assert "nsl_kdd-decision_tree-mine.sqlite: " in said.stdout
     assert f"section decision_tree of {mine} now has them" in said.stdout
     assert load_params(mine).ingest.dataset == "lab" and "decision_tree" in mine.read_text()
     assert (workspace / "params.json").read_bytes() == before
@@ -174,7 +181,7 @@ def test_another_file_of_parameters_names_its_dataset_and_leaves_params_json_alo
 
 
 def test_the_published_form_for_nsl_kdd_is_the_default():
-    assert load_params(ROOT / "benchmarks/nsl_kdd.json") == Params(ingest=IngestParams(dataset="nsl_kdd"))
+    assert load_params(ROOT / "config/nsl_kdd.json") == Params(ingest=IngestParams(dataset="nsl_kdd"))
 
 
 def test_a_dataset_that_was_never_loaded_is_named(workspace):

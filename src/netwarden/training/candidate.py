@@ -7,11 +7,12 @@ from pathlib import Path
 
 from netwarden.params import Params, load_params
 from netwarden.settings import Settings
+from netwarden.training.lineage import file_hash
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A dataset, a detector kind and a file of parameters; empty ones are those of params.json, or of the file."""
+    """Dataset and detector kind, by default those of the file of parameters, which is by default params.json."""
 
     dataset: str = ""
     detector: str = ""
@@ -21,8 +22,14 @@ class Candidate:
         """The file of parameters."""
         return self.params_file or settings.workspace / "params.json"
 
+    def said(self, settings: Settings, seeds: int) -> str:
+        """Seeds, and the file of parameters where it is not params.json, for the record of looks."""
+        path = self.path(settings)
+        other = path.resolve() != (settings.workspace / "params.json").resolve()
+        return f"{seeds} seeds" + (f", parameters of {path.name} ({file_hash(path)[:8]})" if other else "")
+
     def chosen(self, settings: Settings) -> tuple[Params, str]:
-        """Its parameters, with its detector kind, and its dataset. Raises ConfigError where the file is none."""
+        """Its parameters, with its detector kind, and its dataset. Raises ConfigError where the file is no good."""
         params = load_params(self.path(settings))
         train = params.train.model_copy(update={"detector": self.detector or params.train.detector})
         return params.model_copy(update={"train": train}), self.dataset or params.ingest.dataset

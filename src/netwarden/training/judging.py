@@ -31,7 +31,7 @@ def judge_dataset(
         _tell_of_looks(settings, name, say)
     results = run_protocol(chosen, table, schema, params, range(1, seeds + 1), say=say)
     if chosen.looks:
-        _record(settings, name, f"experiments {protocol}", results, "", params, seeds)
+        _record(settings, name, f"experiments {protocol}", results, "", params, candidate.said(settings, seeds))
     return results
 
 
@@ -54,7 +54,15 @@ def judge_across(
     crossing = cross(name, (apart, schema), judged_by, read_stored(settings, judged_by))
     _tell_of_looks(settings, judged_by, say)
     results = run_protocol(crossing.protocol, crossing.table, crossing.schema, params, range(1, seeds + 1), say=say)
-    _record(settings, judged_by, f"experiments {crossing.protocol.name} from {name}", results, judged_by, params, seeds)
+    _record(
+        settings,
+        judged_by,
+        f"experiments {crossing.protocol.name} from {name}",
+        results,
+        judged_by,
+        params,
+        candidate.said(settings, seeds),
+    )
     return crossing.protocol, results
 
 
@@ -78,11 +86,11 @@ def _tell_of_looks(settings: Settings, dataset: str, say: Say) -> None:
 
 
 def _record(
-    settings: Settings, dataset: str, what: str, results: Sequence[Result], held_out: str, params: Params, seeds: int
+    settings: Settings, dataset: str, what: str, results: Sequence[Result], held_out: str, params: Params, how: str
 ) -> None:
     kind = params.train.detector
     whole = next(result for result in results if result.held_out == held_out and result.model == kind)
     ending = f"@{_LOOK_BUDGET:g}"
     figures = {name.removesuffix(ending): each.mean for name, each in whole.figures.items() if name.endswith(ending)}
-    judged = f"{what}: {kind}, {seeds} seeds, budget {_LOOK_BUDGET:g}"
+    judged = f"{what}: {kind}, {how}, budget {_LOOK_BUDGET:g}"
     record_look(settings.workspace, datetime.now(UTC), shaping_commit(settings.workspace), dataset, judged, figures)

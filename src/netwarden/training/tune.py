@@ -57,12 +57,16 @@ def tune_dataset(
     say: Say,
     stop: threading.Event,
 ) -> Tuned:
-    """`tune` on a dataset of the store; dataset and detector name the study where `study` does not."""
+    """`tune` on a dataset of the store.
+
+    Where `study` is empty, dataset, detector and any other file of parameters than params.json name it.
+    """
     params, name = candidate.chosen(settings)
     if not _NAME.fullmatch(study):
         raise ConfigError(f"--study names a file, of letters, digits, `.`, `_` and `-`; {study!r} is none")
     table, schema = read_stored(settings, name)
-    path = settings.home / "tuning" / f"{study or f'{name}-{params.train.detector}'}.sqlite"
+    named = [name, params.train.detector, *([candidate.params_file.stem] if candidate.params_file else [])]
+    path = settings.home / "tuning" / f"{study or '-'.join(named)}.sqlite"
     return tune(task_of(params, name, table, schema, seeds), path, effort, say, stop)
 
 
