@@ -31,6 +31,7 @@ from netwarden.detectors.kinds import detector_kind
 from netwarden.detectors.scaling import fit_scaling
 from netwarden.features.preprocessor import fit_preprocessor
 from netwarden.flows.schema import load_schema
+from netwarden.params import load_params
 
 BUDGETS = {"b5": 0.05, "b1": 0.01}
 ATTACKS, UNKNOWN, RARE, NEW_BENIGN = 0.57, 0.3, 0.2, 0.15  # shares of what judges
@@ -127,7 +128,7 @@ _RECALLS = ("unknown", "rare", "common")
 
 
 def _forms() -> dict[str, tuple[str, Any]]:
-    """Kind and parameters by name: the default, and what differs from it in one thing."""
+    """Kind and parameters by name: the default, what differs from it in one thing, and the lab's form."""
     default = HybridParams()
     trees = default.trees
 
@@ -146,6 +147,7 @@ def _forms() -> dict[str, tuple[str, Any]]:
         **{f"{kept:.0%} of the variance": novelty(variance_kept=kept) for kept in (0.9, 0.95, 0.99)},
         "novelty counts half": novelty(novelty_weight=0.5),
         "constants scaled": novelty(scale_constants=True),
+        "the lab's form": ("hybrid", load_params(ROOT / "params.json").hybrid),
     }
 
 
