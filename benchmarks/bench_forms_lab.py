@@ -67,11 +67,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=2, help="of the quarters; twelve turns each")
     parser.add_argument("--forms", nargs="+", choices=[*forms(), LESS], default=[*forms(), LESS])
-    given = parser.parse_args()
+    given, known = parser.parse_args(), forms()
     days = read_days()
     turns = [turn for draw in range(given.draws) for turn in turns_of(days, draw)]
     for name in given.forms:
-        kind, params = forms()["params.json" if name == LESS else name]
+        kind, params = known["params.json" if name == LESS else name]
         found = [judge(days, less(days, turn) if name == LESS else turn, kind, params) for turn in turns]
         for figure in found[0]:
             each = [one[figure] for one in found]

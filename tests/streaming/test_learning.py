@@ -258,6 +258,20 @@ def test_a_calibration_that_was_rolled_back_is_not_made_again_and_a_new_training
     assert not is_settled(met.settings, trained_anew)
 
 
+def test_scoring_goes_on_where_learning_fails(met, monkeypatch, caplog):
+    def broken(*_):
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("netwarden.streaming.learning.is_settled", broken)
+    up(met, learn="2000")
+    with closing(open_alert_store(met.settings)) as store:
+        assert stored_alerts(store) == expected_alerts(met.flows, met.bundle)
+    assert [record.exc_info[1].args for record in caplog.records if record.message == "learning failed"] == [
+        ("a fault of ours",)
+    ]
+    assert champion_of(met).bundle_id == met.bundle.bundle_id
+
+
 def test_without_the_setting_nothing_is_learned(deployment):
     up(deployment, learn="")
     assert not (deployment.settings.home / "learning").exists()

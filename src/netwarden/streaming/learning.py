@@ -73,10 +73,11 @@ class Learner:
                 self._waiting.clear()
                 self._health.note(learning={"state": "waiting", "detail": str(error)})
                 stopped = stop.wait(_ASK_AGAIN_S)
-            except Exception as error:  # noqa: BLE001 - the thread's loop: scoring goes on without learning
-                _log.exception("learning failed")
-                self._health.report("learning", f"{type(error).__name__}: {error}")
-                return
+
+    def failed(self, error: BaseException) -> None:
+        """Say that `run` ended by an error; scoring goes on without learning."""
+        _log.error("learning failed", exc_info=error)
+        self._health.report("learning", f"{type(error).__name__}: {error}")
 
     def _look(self, schema_id: str, stop: threading.Event) -> None:
         with closing(open_lease(self._settings)) as lease, lease.hold(f"learning {schema_id}", self._holder, _LEASE_S):

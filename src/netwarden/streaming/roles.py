@@ -110,7 +110,7 @@ def _work(settings: Settings, choose: ChooseModel, queue: Queue, stop: threading
         if stream.learn:
             learner = Learner(settings, choose, worker.health, name)
             worker.watchers.append(learner.watch)
-            opened.enter_context(_in_thread(stop, learner.run, stop))
+            opened.enter_context(_in_thread(stop, learner.run, stop, failed=learner.failed))
         port = opened.enter_context(served(worker.health, stream.host, stream.worker_port, lambda: _show_depth(queue)))
         opened.enter_context(_heart(settings, worker.health, name, port))
         _log.info("worker", extra={"worker": name, "health": f"http://{stream.host}:{port}/health"})
@@ -135,14 +135,22 @@ def _show_depth(queue: Queue) -> None:
 
 
 @contextmanager
-def _in_thread(stop: threading.Event, work: Callable[..., Any], *arguments: Any) -> Iterator[None]:
-    """Runs work beside the block; an error of it stops everything and is raised after the block."""
+def _in_thread(
+    stop: threading.Event,
+    work: Callable[..., Any],
+    *arguments: Any,
+    failed: Callable[[BaseException], None] | None = None,
+) -> Iterator[None]:
+    """Runs work beside the block; `failed` hears of an error, which else stops everything and is raised after it."""
     errors: list[BaseException] = []
 
     def guarded() -> None:
         try:
             work(*arguments)
-        except BaseException as error:  # noqa: BLE001 - it is raised below, in the thread that waits for it
+        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that waits for it, or told
+            if failed is not None:
+                failed(error)
+                return
             errors.append(error)
             stop.set()
 

@@ -22,11 +22,15 @@ class Candidate:
         """The file of parameters."""
         return self.params_file or settings.workspace / "params.json"
 
+    def other_file(self, settings: Settings) -> Path | None:
+        """The file of parameters where it is not params.json."""
+        path = self.path(settings)
+        return path if path.resolve() != (settings.workspace / "params.json").resolve() else None
+
     def said(self, settings: Settings, seeds: int) -> str:
         """Seeds, and the file of parameters where it is not params.json, for the record of looks."""
-        path = self.path(settings)
-        other = path.resolve() != (settings.workspace / "params.json").resolve()
-        return f"{seeds} seeds" + (f", parameters of {path.name} ({file_hash(path)[:8]})" if other else "")
+        other = self.other_file(settings)
+        return f"{seeds} seeds" + (f", parameters of {other.name} ({file_hash(other)[:8]})" if other else "")
 
     def chosen(self, settings: Settings) -> tuple[Params, str]:
         """Its parameters, with its detector kind, and its dataset. Raises ConfigError where the file is no good."""

@@ -25,13 +25,14 @@ def judge_dataset(
 ) -> list[Result]:
     """Results of a detector and the baselines on its dataset."""
     params, name = candidate.chosen(settings)
+    how = candidate.said(settings, seeds)  # before the fits, while which the file may change
     chosen = protocol_of(protocol)
     table, schema = read_stored(settings, name)
     if chosen.looks:
         _tell_of_looks(settings, name, say)
     results = run_protocol(chosen, table, schema, params, range(1, seeds + 1), say=say)
     if chosen.looks:
-        _record(settings, name, f"experiments {protocol}", results, "", params, candidate.said(settings, seeds))
+        _record(settings, name, f"experiments {protocol}", results, "", params, how)
     return results
 
 
@@ -49,6 +50,7 @@ def judge_across(
 ) -> tuple[Protocol, list[Result]]:
     """The protocol, which says what both datasets share, and the results of models fitted on the candidate's."""
     params, name = candidate.chosen(settings)
+    how = candidate.said(settings, seeds)
     here, schema = read_stored(settings, name)
     apart = without_test_rows(here, schema, params.transform)
     crossing = cross(name, (apart, schema), judged_by, read_stored(settings, judged_by))
@@ -61,7 +63,7 @@ def judge_across(
         results,
         judged_by,
         params,
-        candidate.said(settings, seeds),
+        how,
     )
     return crossing.protocol, results
 

@@ -65,7 +65,8 @@ def tune_dataset(
     if not _NAME.fullmatch(study):
         raise ConfigError(f"--study names a file, of letters, digits, `.`, `_` and `-`; {study!r} is none")
     table, schema = read_stored(settings, name)
-    named = [name, params.train.detector, *([candidate.params_file.stem] if candidate.params_file else [])]
+    other = candidate.other_file(settings)
+    named = [name, params.train.detector, *([other.stem] if other else [])]
     path = settings.home / "tuning" / f"{study or '-'.join(named)}.sqlite"
     return tune(task_of(params, name, table, schema, seeds), path, effort, say, stop)
 
